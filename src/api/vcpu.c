@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/* vCPUs: creation, entry, roots. */
+#include <vmmu/vcpu.h>
+
+#include "tdp/tdp.h"
+#include "vm.h"
+
+enum vmmu_error vmmu_vcpu_create(struct vmmu_vm *vm, void *cookie, struct vmmu_vcpu **out)
+{
+	struct vmmu_task task = task_of_vm(vm);
+	enum vmmu_error error = VMMU_OK;
+	struct vmmu_vcpu *vcpu;
+	vmmu_pfn_t pfn;
+
+	if (vm_is_dead(vm))
+		return VMMU_EDEAD;
+	pfn = vm->port->page_alloc(vm->host);
+	if (vmmu_pfn_is_none(pfn))
+		return VMMU_ENOMEM;
+	vcpu = vm->port->page_map(vm->host, pfn);
+	vcpu->vm = vm;
+	vcpu->cookie = cookie;
+	vcpu->self = pfn;
+	vcpu->task = (struct vmmu_task){.vm = vm, .vcpu = vcpu, .cache = &vcpu->cache};
+	vcpu->role = vmmu_root_role(vm, 0);
+	vcpu->must_flush = true;
+	vcpu->slot_generation = UINT64_MAX;
+	vcpu->mmio.generation = UINT64_MAX;
+	vmmu_section_begin(&task);
+	if (vm->vcpu_count == VMMU_VCPUS_MAX) {
+		error = VMMU_ELIMIT;
+	} else {
+		vcpu->index = vm->vcpu_created++;
+		vcpu->next = vm->vcpus;
+		vcpu->reader.next = vm->vcpus ? &vm->vcpus->reader : NULL;
+		vm->vcpus = vcpu;
+		vm->vcpu_count++;
+	}
+	vmmu_section_end(&task);
+	if (error != VMMU_OK)
+		vm->port->page_free(vm->host, pfn);
+	else
+		*out = vcpu;
+	return error;
+}
+
+static void unlink_vcpu(struct vmmu_vm *vm, struct vmmu_vcpu *vcpu)
+{
+	struct vmmu_vcpu *before = NULL;
+
+	for (struct vmmu_vcpu *v = vm->vcpus; v != vcpu; v = v->next)
+		before = v;
+	if (before) {
+		before->next = vcpu->next;
+		before->reader.next = vcpu->reader.next;
+	} else {
+		vm->vcpus = vcpu->next;
+	}
+	vm->vcpu_count--;
+}
+
+void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
+{
+	struct vmmu_vm *vm = vcpu->vm;
+	struct vmmu_task task = task_of_vm(vm);
+
+	vmmu_cache_drain(vm, &vcpu->cache);
+	vmmu_section_begin(&task);
+	if (vcpu->root)
+		vmmu_root_put(&task, vcpu->root);
+	for (unsigned i = 0; i < VMMU_STAT_COUNT; i++)
+		(void)atomic_plus(&vm->stats[i], atomic_get(&vcpu->stats[i]));
+	unlink_vcpu(vm, vcpu);
+	vmmu_section_end(&task);
+	vm->port->page_free(vm->host, vcpu->self);
+	vmmu_table_collect(vm);
+}
+
+void *vmmu_vcpu_cookie(const struct vmmu_vcpu *vcpu)
+{
+	return vcpu->cookie;
+}
+
+uint32_t vmmu_vcpu_index(const struct vmmu_vcpu *vcpu)
+{
+	return vcpu->index;
+}
+
+enum vmmu_error vmmu_vcpu_enter(struct vmmu_vcpu *vcpu, struct vmmu_entry *entry)
+{
+	struct vmmu_vm *vm = vcpu->vm;
+	uint64_t stamp;
+
+	for (;;) {
+		enum vmmu_error error;
+
+		/* Running from here on, for those who withdraw: the swap comes before every look
+		 * at what they may have changed. Pairs with flush() in debt.c. */
+		(void)atomic_swap(&vcpu->in_guest, 1);
+		if (VMMU_LIKELY(root_fits(vcpu)) && VMMU_LIKELY(!vm_is_dead(vm)))
+			break;
+		atomic_put_release(&vcpu->in_guest, 0);
+		error = vmmu_vcpu_load_root(vcpu);
+		if (error != VMMU_OK)
+			return error;
+	}
+	stamp = atomic_get_ordered(&vm->flush_stamp);
+	*entry = vcpu->entry;
+	entry->flush = vcpu->must_flush || stamp != vcpu->flush_seen;
+	vcpu->must_flush = false;
+	vcpu->flush_seen = stamp;
+	return VMMU_OK;
+}
+
+void vmmu_vcpu_leave(struct vmmu_vcpu *vcpu)
+{
+	atomic_put_release(&vcpu->in_guest, 0);
+}
+
+void vmmu_vcpu_moved(struct vmmu_vcpu *vcpu)
+{
+	vcpu->must_flush = true;
+}
+
+enum vmmu_error vmmu_vcpu_set_space(struct vmmu_vcpu *vcpu, unsigned space)
+{
+	if (vm_is_dead(vcpu->vm))
+		return VMMU_EDEAD;
+	if (space >= vcpu->vm->config.spaces)
+		return VMMU_EINVAL;
+	vcpu->space = space;
+	vcpu->role = vmmu_root_role(vcpu->vm, space);
+	vcpu->slot_generation = UINT64_MAX;
+	vcpu->mmio.generation = UINT64_MAX;
+	return VMMU_OK;
+}

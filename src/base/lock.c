@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/lock.h"
+
+#define WRITER (UINT64_C(1) << 63)	/* held exclusively */
+#define WRITER_WAITS (UINT64_C(1) << 62) /* new readers stay out: writers do not starve */
+
+void vmmu_relax(const struct vmmu_port *port, void *host)
+{
+	if (port->relax)
+		port->relax(host);
+	else
+		__builtin_ia32_pause();
+}
+
+bool vmmu_rwlock_init(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
+{
+	atomic_put(&lock->state, 0);
+	lock->foreign = NULL;
+	if (!port->locks)
+		return true;
+	lock->foreign = port->locks->create(host);
+	return lock->foreign != NULL;
+}
+
+void vmmu_rwlock_fini(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
+{
+	if (lock->foreign)
+		port->locks->destroy(host, lock->foreign);
+	lock->foreign = NULL;
+}
+
+void vmmu_rwlock_acquire_shared(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
+{
+	if (VMMU_UNLIKELY(lock->foreign != NULL)) {
+		port->locks->acquire_shared(host, lock->foreign);
+		return;
+	}
+	for (;;) {
+		uint64_t seen = atomic_get(&lock->state);
+
+		if (VMMU_LIKELY(!(seen & (WRITER | WRITER_WAITS))) &&
+		    VMMU_LIKELY(atomic_cas(&lock->state, &seen, seen + 1)))
+			return;
+		vmmu_relax(port, host);
+	}
+}
+
+void vmmu_rwlock_release_shared(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
+{
+	if (VMMU_UNLIKELY(lock->foreign != NULL))
+		port->locks->release_shared(host, lock->foreign);
+	else
+		(void)atomic_plus(&lock->state, (uint64_t)-1);
+}
+
+void vmmu_rwlock_acquire(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
+{
+	if (VMMU_UNLIKELY(lock->foreign != NULL)) {
+		port->locks->acquire_exclusive(host, lock->foreign);
+		return;
+	}
+	for (;;) {
+		uint64_t seen = atomic_get(&lock->state);
+
+		if (!(seen & ~WRITER_WAITS)) {
+			/* Taking it drops the waiting mark; another waiter sets it again. */
+			if (atomic_cas(&lock->state, &seen, WRITER))
+				return;
+		} else if (!(seen & WRITER_WAITS)) {
+			(void)atomic_cas(&lock->state, &seen, seen | WRITER_WAITS);
+		}
+		vmmu_relax(port, host);
+	}
+}
+
+void vmmu_rwlock_release(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
+{
+	if (VMMU_UNLIKELY(lock->foreign != NULL))
+		port->locks->release_exclusive(host, lock->foreign);
+	else
+		(void)atomic_plus(&lock->state, (uint64_t)-WRITER);
+}
+
+void vmmu_giveway_acquire(vmmu_atomic_t *lock, const struct vmmu_port *port, void *host)
+{
+	uint64_t free = 0;
+
+	while (!atomic_cas(lock, &free, 1)) {
+		free = 0;
+		if (port->yield)
+			port->yield(host);
+		else
+			vmmu_relax(port, host);
+	}
+}
+
+void vmmu_giveway_release(vmmu_atomic_t *lock)
+{
+	atomic_put_release(lock, 0); /* pairs with vmmu_giveway_acquire() */
+}
+
+void vmmu_spin_acquire(vmmu_atomic_t *lock, const struct vmmu_port *port, void *host)
+{
+	uint64_t free = 0;
+
+	while (!atomic_cas(lock, &free, 1)) {
+		free = 0;
+		vmmu_relax(port, host);
+	}
+}
+
+void vmmu_spin_release(vmmu_atomic_t *lock)
+{
+	atomic_put_release(lock, 0); /* pairs with vmmu_spin_acquire() */
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Paying flush debts, and the sections that make forgetting impossible.
+ *
+ * A vCPU that enters the guest and a thread that withdraws a translation:
+ *
+ *   vCPU (vmmu_vcpu_enter)          | withdrawing thread (pay)
+ *   in_guest = 1                    | entry changed
+ *   stamp seen?  ---------.         | stamp + 1
+ *   flush what is new      \        | in_guest of each vCPU?  --> port->tlb_flush
+ *
+ * Both write first and read then, with full barriers: at least one of them sees the other.
+ * Either the vCPU flushes by itself or the port is asked to interrupt it.
+ */
+#include "flush/debt.h"
+
+#include "vm.h"
+
+void vmmu_debt_add(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
+{
+	struct vmmu_debt *debt = &task->debt;
+
+	if (debt->out_of_reach)
+		return;
+	if (!debt->owed) {
+		debt->owed = true;
+		debt->space = space;
+		debt->range = range;
+		return;
+	}
+	if (debt->space != space)
+		debt->everything = true;
+	if (range.start.n < debt->range.start.n)
+		debt->range.start = range.start;
+	if (range.end.n > debt->range.end.n)
+		debt->range.end = range.end;
+}
+
+void vmmu_debt_add_everything(struct vmmu_task *task)
+{
+	task->debt.owed = true;
+	task->debt.everything = true;
+}
+
+static bool somebody_is_in_guest(const struct vmmu_vm *vm)
+{
+	for (const struct vmmu_vcpu *v = vm->vcpus; v; v = v->next)
+		if (atomic_get_ordered(&v->in_guest))
+			return true;
+	return false;
+}
+
+static void flush(struct vmmu_task *task, const struct vmmu_debt *debt)
+{
+	struct vmmu_vm *vm = task->vm;
+
+	if (!VMMU_MUTANT(SKIP_STAMP))
+		(void)atomic_plus(&vm->flush_stamp, 1); /* pairs with vmmu_vcpu_enter() */
+	if (somebody_is_in_guest(vm) && !VMMU_MUTANT(SKIP_FLUSH)) {
+		struct vmmu_flush request = {
+			.vm_cookie = vm->config.cookie,
+			.space = debt->space,
+			.range = debt->range,
+			.everything = debt->everything,
+		};
+
+		stat_add(task, VMMU_STAT_FLUSHES_REMOTE, 1);
+		vm->port->tlb_flush(vm->host, &request);
+	}
+	stat_add(task, VMMU_STAT_FLUSHES, 1);
+	trace(task, VMMU_TRACE_FLUSH, 0, debt->range.start.n, debt->range.end.n, debt->everything);
+}
+
+/* Context: mmu lock, either mode (the list of vCPUs stands still). */
+static void pay(struct vmmu_task *task)
+{
+	struct vmmu_debt debt = task->debt;
+
+	task->debt = (struct vmmu_debt){.out_of_reach = debt.out_of_reach};
+	if (debt.owed)
+		flush(task, &debt);
+	while (debt.unlinked) {
+		struct vmmu_sp *sp = debt.unlinked;
+
+		debt.unlinked = sp->next;
+		vmmu_table_retire(task, sp);
+	}
+}
+
+static inline void pay_if_owed(struct vmmu_task *task)
+{
+	if (VMMU_UNLIKELY(task->debt.owed || task->debt.unlinked))
+		pay(task);
+}
+
+void vmmu_reading_begin(struct vmmu_task *task) VMMU_NO_ANALYSIS
+{
+	if (VMMU_LIKELY(task->vcpu != NULL))
+		vmmu_epoch_enter(&task->vm->epoch, &task->vcpu->reader);
+	else
+		task->ticket = vmmu_epoch_enter_outside(&task->vm->epoch);
+}
+
+void vmmu_reading_end(struct vmmu_task *task) VMMU_NO_ANALYSIS
+{
+	if (VMMU_LIKELY(task->vcpu != NULL))
+		vmmu_epoch_leave(&task->vcpu->reader);
+	else
+		vmmu_epoch_leave_outside(&task->vm->epoch, task->ticket);
+}
+
+void vmmu_section_begin_shared(struct vmmu_task *task) VMMU_NO_ANALYSIS
+{
+	vmmu_rwlock_acquire_shared(&task->vm->mmu_lock, task->vm->port, task->vm->host);
+	vmmu_reading_begin(task);
+}
+
+void vmmu_section_end_shared(struct vmmu_task *task) VMMU_NO_ANALYSIS
+{
+	pay_if_owed(task);
+	vmmu_reading_end(task);
+	vmmu_rwlock_release_shared(&task->vm->mmu_lock, task->vm->port, task->vm->host);
+}
+
+void vmmu_section_begin(struct vmmu_task *task) VMMU_NO_ANALYSIS
+{
+	vmmu_rwlock_acquire(&task->vm->mmu_lock, task->vm->port, task->vm->host);
+}
+
+void vmmu_section_end(struct vmmu_task *task) VMMU_NO_ANALYSIS
+{
+	pay_if_owed(task);
+	vmmu_rwlock_release(&task->vm->mmu_lock, task->vm->port, task->vm->host);
+}
+
+bool vmmu_section_pause(struct vmmu_task *task) VMMU_NO_ANALYSIS
+{
+	const struct vmmu_port *port = task->vm->port;
+
+	if (!port->should_yield || !port->should_yield(task->vm->host))
+		return false;
+	if (!VMMU_MUTANT(PAUSE_UNPAID))
+		pay_if_owed(task);
+	vmmu_rwlock_release(&task->vm->mmu_lock, port, task->vm->host);
+	stat_add(task, VMMU_STAT_YIELDS, 1);
+	if (port->yield)
+		port->yield(task->vm->host);
+	vmmu_section_begin(task);
+	return true;
+}
+
+void vmmu_reading_wait(struct vmmu_task *task) VMMU_NO_ANALYSIS
+{
+	struct vmmu_vm *vm = task->vm;
+	uint64_t start = atomic_get_ordered(&vm->epoch.now);
+
+	for (;;) {
+		uint64_t now;
+
+		/* The list of vCPUs stands still under the lock, as the scan needs. */
+		vmmu_rwlock_acquire_shared(&vm->mmu_lock, vm->port, vm->host);
+		now = vmmu_epoch_try_advance(&vm->epoch, vm->vcpus ? &vm->vcpus->reader : NULL,
+					     vm->port, vm->host);
+		vmmu_rwlock_release_shared(&vm->mmu_lock, vm->port, vm->host);
+		if (vmmu_epoch_is_past(start, now))
+			return;
+		if (vm->port->yield)
+			vm->port->yield(vm->host);
+		else
+			vmmu_relax(vm->port, vm->host);
+	}
+}

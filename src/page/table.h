@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tables as objects: one struct vmmu_sp for each page that the hardware may walk.
+ *
+ *   NEW ----> LIVE ----> UNLINKED ----> RETIRED ----> (freed)
+ *    \___________________________________________________^
+ *
+ *   NEW       filled by one thread, nothing points to it    table_new()
+ *   LIVE      an entry, or a root list, points to it        table_set_live()
+ *   UNLINKED  taken out; CPUs may still walk it             table_unlink()
+ *   RETIRED   the flush is paid; other threads may still be table_retire()
+ *             in a read section that saw it
+ *
+ * A table is found by its frame: pfn -> sp, a hash whose buckets carry their own lock bit.
+ */
+#ifndef VMMU_PAGE_TABLE_H
+#define VMMU_PAGE_TABLE_H
+
+#include <vmmu/port.h>
+#include <vmmu/types.h>
+
+#include "base/annotate.h"
+#include "base/atomic.h"
+#include "format/entry.h"
+
+/* The facts that decide how a table translates. */
+union vmmu_role {
+	struct {
+		uint32_t level : 4;   /* enum vmmu_level */
+		uint32_t direct : 1;  /* maps a linear range; shadows no guest table */
+		uint32_t space : 2;   /* address space whose slots it was built from */
+		uint32_t mbz : 25;    /* zero: roles are compared as one word */
+	};
+	uint32_t word;
+};
+_Static_assert(sizeof(union vmmu_role) == 4, "role is compared as one word");
+
+enum vmmu_sp_state { VMMU_SP_NEW, VMMU_SP_LIVE, VMMU_SP_UNLINKED, VMMU_SP_RETIRED, VMMU_SP_FREED };
+
+struct vmmu_sp {
+	/* const while the table lives */
+	vmmu_pfn_t pfn;		   /* the page itself */
+	vmmu_spte_slot_t *entries; /* its address; entries are atomic */
+	vmmu_gfn_t gfn;		   /* first guest frame it maps */
+	union vmmu_role role;
+	/* one writer: the thread that owns the transition */
+	enum vmmu_sp_state state;
+	uint64_t retired;	   /* epoch in which it was retired */
+	struct vmmu_sp *next;	   /* free list, flush debt or retired list */
+	/* bucket lock */
+	struct vmmu_sp *in_bucket;
+	/* roots only */
+	vmmu_atomic_t invalid;	   /* 1: must not be entered again; set under the mmu lock */
+	uint32_t users;		   /* mmu lock, exclusive: vCPUs on it, zappers, and the VM
+				    * itself while it is valid */
+	struct vmmu_sp *root_next; /* mmu lock, exclusive: list of roots */
+};
+
+struct vmmu_vm;
+struct vmmu_task;
+
+/* Pages and descriptors reserved before locks are taken: nothing allocates under a lock. */
+#define VMMU_CACHE_TABLES 6u
+struct vmmu_cache {
+	struct vmmu_sp *tables[VMMU_CACHE_TABLES]; /* NEW, zeroed */
+	unsigned count;
+};
+
+/**
+ * cache_fill() - have at least @want tables in the cache.
+ * Context: no locks. Return: false if the port has no page (what is there stays).
+ */
+bool vmmu_cache_fill_slow(struct vmmu_vm *vm, struct vmmu_cache *cache, unsigned want);
+static inline bool vmmu_cache_fill(struct vmmu_vm *vm, struct vmmu_cache *cache, unsigned want)
+{
+	return VMMU_LIKELY(cache->count >= want) || vmmu_cache_fill_slow(vm, cache, want);
+}
+/* Give everything back. Context: no locks. */
+void vmmu_cache_drain(struct vmmu_vm *vm, struct vmmu_cache *cache);
+
+/* Take a table from the task's cache, which holds one, and say what it is for. */
+struct vmmu_sp *vmmu_table_new(struct vmmu_task *task, vmmu_gfn_t gfn, union vmmu_role role);
+/* A NEW table that was not needed goes back to the cache, zeroed again. */
+void vmmu_table_unused(struct vmmu_task *task, struct vmmu_sp *sp);
+/* Make it findable; call before the entry that points to it is published. */
+void vmmu_table_set_live(struct vmmu_task *task, struct vmmu_sp *sp);
+/* It was LIVE and the last pointer to it is gone: the flush debt takes it over. */
+void vmmu_table_unlink(struct vmmu_task *task, struct vmmu_sp *sp);
+/* The debt is paid: wait for readers, then free. */
+void vmmu_table_retire(struct vmmu_task *task, struct vmmu_sp *sp);
+/* Was published by set_live but its entry lost the race: nobody ever saw it. */
+void vmmu_table_withdraw(struct vmmu_task *task, struct vmmu_sp *sp);
+
+/* Table of a frame, or NULL. Context: mmu lock in any mode. */
+struct vmmu_sp *vmmu_table_find(struct vmmu_vm *vm, vmmu_pfn_t pfn);
+
+/* Free what no reader can see any more. Context: no locks. */
+void vmmu_table_collect(struct vmmu_vm *vm);
+
+/* The n-th bucket's first table, for whole-VM checks. Context: mmu lock, exclusive. */
+struct vmmu_sp *vmmu_table_bucket(struct vmmu_vm *vm, uint64_t bucket);
+uint64_t vmmu_table_buckets(const struct vmmu_vm *vm);
+
+/* ---- where descriptors and buckets live ---- */
+
+#define VMMU_INDEX_PAGES 64u
+struct vmmu_table_index { /* a page of its own */
+	vmmu_pfn_t self;
+	vmmu_pfn_t page_pfn[VMMU_INDEX_PAGES];
+	vmmu_atomic_t *page[VMMU_INDEX_PAGES]; /* buckets: pointer, bit 0 is the lock */
+	uint32_t pages;			       /* power of two */
+};
+_Static_assert(sizeof(struct vmmu_table_index) <= VMMU_PAGE_BYTES, "the index is one page");
+
+struct vmmu_pages {
+	struct vmmu_table_index *index; /* replaced under the mmu lock, exclusive */
+	vmmu_atomic_t pool_lock; /* spin: the three below */
+	struct vmmu_sp *pool;	 /* free descriptors */
+	struct pool_page *pool_pages;
+	struct vmmu_sp *retired; /* oldest last */
+	vmmu_atomic_t retired_count;
+	vmmu_atomic_t live;	/* LIVE tables */
+	vmmu_atomic_t unlinked; /* counts tables that were taken out */
+};
+
+/* Context: creation and destruction of the VM, one thread. */
+bool vmmu_pages_init(struct vmmu_vm *vm);
+void vmmu_pages_fini(struct vmmu_vm *vm);
+
+/**
+ * pages_grow() - more buckets, sized for @frames guest frames in all slots.
+ * Context: no locks at entry; takes the mmu lock. Failing is harmless: longer chains.
+ */
+void vmmu_pages_grow(struct vmmu_vm *vm, uint64_t frames);
+
+#endif

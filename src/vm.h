@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The structures that hold one member per layer. Headers of layers never include this file;
+ * their .c files do. scripts/check-layers.py looks at the objects: a layer's code may
+ * only call what its own or a lower layer defines.
+ */
+#ifndef VMMU_VM_INTERNAL_H
+#define VMMU_VM_INTERNAL_H
+
+#include <vmmu/audit.h>
+#include <vmmu/fault.h>
+#include <vmmu/port.h>
+#include <vmmu/stats.h>
+#include <vmmu/vcpu.h>
+#include <vmmu/vm.h>
+
+#include "base/annotate.h"
+#include "base/atomic.h"
+#include "base/epoch.h"
+#include "base/lock.h"
+#include "base/memory.h"
+#include "base/mutate.h"
+#include "flush/debt.h"
+#include "format/entry.h"
+#include "page/table.h"
+#include "slot/slots.h"
+
+/* Numbers of one kind that the host is taking away now: guest frames, or host addresses. */
+struct vmmu_withdrawn {
+	uint64_t active;     /* begins without an end */
+	uint64_t start, end; /* covers all of them; only grows while any is active */
+};
+
+/* mmu lock, exclusive to change; the sequence is read without it. */
+struct vmmu_invalidations {
+	vmmu_atomic_t sequence;			       /* counts ends */
+	struct vmmu_withdrawn frames[VMMU_SPACES_MAX]; /* by guest frame */
+	struct vmmu_withdrawn host;		       /* by host address, all spaces */
+};
+
+struct vmmu_vm {
+	/* const after creation */
+	const struct vmmu_port *port;
+	void *host;
+	struct vmmu_vm_config config;
+	struct vmmu_fmt fmt;
+	vmmu_pfn_t self;
+	vmmu_gfn_t gfn_end; /* first frame beyond what the tables map */
+
+	/* atomic */
+	vmmu_atomic_t death;	    /* const char *, 0 while alive */
+	vmmu_atomic_t trace_number; /* records so far */
+	vmmu_atomic_t flush_stamp;  /* flushes that have become due; see debt.c */
+	vmmu_atomic_t stats[VMMU_STAT_COUNT]; /* of threads that are no vCPU */
+	vmmu_atomic_t slots_total[VMMU_SPACES_MAX], frames_total[VMMU_SPACES_MAX];
+
+	/* locks */
+	vmmu_atomic_t slots_lock; /* give-way lock: slot changes */
+	struct vmmu_rwlock mmu_lock;
+	struct vmmu_epoch epoch;
+
+	/* layers */
+	struct vmmu_slot_space spaces[VMMU_SPACES_MAX];
+	struct vmmu_pages pages;
+	struct vmmu_invalidations invalidations;
+	struct vmmu_sp *roots; /* mmu lock, exclusive: valid and invalid */
+
+	/* mmu lock, exclusive */
+	struct vmmu_vcpu *vcpus;
+	uint32_t vcpu_count, vcpu_created;
+};
+_Static_assert(sizeof(struct vmmu_vm) <= VMMU_PAGE_BYTES, "a VM is one page");
+
+/* A device frame that this vCPU hit last. */
+struct vmmu_mmio_cache {
+	vmmu_gfn_t gfn;
+	uint64_t generation; /* UINT64_MAX: empty */
+};
+
+/* Forward-progress guard: the fault seen last, and how often nothing came of it. */
+struct vmmu_guard {
+	uint64_t gpa, entry;
+	uint32_t access;
+	uint32_t repeats;
+};
+
+/* One call into the library: who acts, and what it owes. */
+struct vmmu_task {
+	struct vmmu_vm *vm;
+	struct vmmu_vcpu *vcpu;	  /* NULL: a thread of the embedder */
+	struct vmmu_cache *cache; /* reserved tables, if the call may add some */
+	struct vmmu_debt debt;	  /* nothing is owed between calls */
+	unsigned ticket;	  /* read section of a thread that is no vCPU */
+};
+
+/*
+ * The lowest table that this vCPU's last fault ended in. Good as long as no table of the VM was
+ * taken out since: then it is still linked where it was.
+ */
+struct vmmu_last_table {
+	const struct vmmu_sp *root; /* NULL: none */
+	uint64_t unlinked;	    /* vm->pages.unlinked at the time */
+	uint64_t region;	    /* frame number / 512 */
+	vmmu_spte_slot_t *entries;
+	vmmu_pfn_t pfn;
+};
+
+struct vmmu_vcpu {
+	struct vmmu_vm *vm;
+	void *cookie;
+	vmmu_pfn_t self;
+	uint32_t index;
+	unsigned space;
+	struct vmmu_task task; /* of the call that this vCPU is in */
+
+	vmmu_atomic_t in_guest; /* between enter and leave */
+	uint64_t flush_seen;	/* stamp up to which this CPU's translations are clean */
+	bool must_flush;
+	struct vmmu_sp *root;	 /* reference held; NULL: none yet */
+	union vmmu_role role;	 /* that the root must have */
+	struct vmmu_entry entry; /* what to load for this root */
+	struct vmmu_last_table last_table;
+
+	struct vmmu_epoch_reader reader;
+	struct vmmu_slot slot; /* last hit ... */
+	uint64_t slot_generation; /* ... valid for this generation only */
+	struct vmmu_mmio_cache mmio;
+	struct vmmu_guard guard;
+	struct vmmu_cache cache;
+	vmmu_atomic_t stats[VMMU_STAT_COUNT];
+	struct vmmu_vcpu *next; /* mmu lock, exclusive */
+};
+_Static_assert(sizeof(struct vmmu_vcpu) <= VMMU_PAGE_BYTES, "a vCPU is one page");
+
+static inline struct vmmu_task task_of_vm(struct vmmu_vm *vm)
+{
+	return (struct vmmu_task){.vm = vm};
+}
+
+static inline void vcpu_stat_add(struct vmmu_vcpu *vcpu, enum vmmu_stat stat, uint64_t n)
+{
+	atomic_own_plus(&vcpu->stats[stat], n);
+}
+
+static inline void stat_add(struct vmmu_task *task, enum vmmu_stat stat, uint64_t n)
+{
+	if (VMMU_LIKELY(task->vcpu != NULL))
+		vcpu_stat_add(task->vcpu, stat, n);
+	else
+		(void)atomic_plus(&task->vm->stats[stat], n);
+}
+
+/* Is the vCPU's root valid, and of the role that the vCPU has now (I8)? */
+static inline bool root_fits(const struct vmmu_vcpu *vcpu)
+{
+	const struct vmmu_sp *root = vcpu->root;
+
+	return VMMU_LIKELY(root != NULL) && VMMU_LIKELY(root->role.word == vcpu->role.word) &&
+	       (VMMU_LIKELY(!atomic_get_ordered(&root->invalid)) || VMMU_MUTANT(ENTER_INVALID));
+}
+
+/* ---- base/trouble.c ---- */
+
+/* A check failed: nothing of this VM runs any more; the reason stays. First one wins. */
+void vmmu_vm_kill(struct vmmu_task *task, const char *reason, uint64_t a, uint64_t b);
+
+static inline bool vm_is_dead(const struct vmmu_vm *vm)
+{
+	return atomic_get_acquire(&vm->death) != 0;
+}
+
+/* The always-on check: false after killing the VM. */
+#define VMMU_CHECK(task, condition, reason, a, b)                                                  \
+	(VMMU_LIKELY(condition) || (vmmu_vm_kill((task), (reason), (a), (b)), false))
+
+void vmmu_trace_emit(struct vmmu_task *task, enum vmmu_trace_kind kind, unsigned level,
+		     const uint64_t abc[3]);
+
+static inline void trace(struct vmmu_task *task, enum vmmu_trace_kind kind, unsigned level,
+			 uint64_t a, uint64_t b, uint64_t c)
+{
+	if (VMMU_UNLIKELY(task->vm->port->trace != NULL))
+		vmmu_trace_emit(task, kind, level, (const uint64_t[3]){a, b, c});
+}
+
+#endif
