@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* Guest-linear addresses: walks of the guest's tables on behalf of a vCPU, and its code. */
+#ifndef HV_GUEST_ACCESS_H
+#define HV_GUEST_ACCESS_H
+
+#include <stdint.h>
+
+#include <vmmu/walk.h>
+
+#include "../emulate/decode.h"
+#include "../emulate/execute.h"
+#include "../svm/vcpu.h"
+
+/* The vCPU's paging state, for vmmu_walk(). */
+void access_paging(struct vcpu *vcpu, struct vmmu_paging *paging);
+
+/* Walk of the current tables. @flags: enum vmmu_walk_flags, without USER and AC. */
+enum vmmu_walk_status access_walk(struct vcpu *vcpu, const struct vmmu_paging *paging,
+				  uint64_t linear, uint32_t flags, struct vmmu_walk_result *result);
+
+/* Mode of the current code segment. */
+enum emu_mode access_mode(const struct vcpu *vcpu);
+
+/*
+ * Bytes of code at @linear, as many as there are up to the end of the page, at most @bytes.
+ * Also remembers the page in vcpu->code. Return: 0 if it cannot be reached.
+ */
+unsigned code_read(struct vcpu *vcpu, uint64_t linear, void *to, unsigned bytes);
+
+/* Decode the instruction at RIP. */
+enum emu_status code_decode(struct vcpu *vcpu, struct emu_insn *insn);
+
+#endif

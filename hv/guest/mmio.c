@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Between the instruction emulator and the guest's memory: linear addresses are walked by the
+ * guest's tables, memory is read and written, everything else goes to the devices.
+ */
+#include "mmio.h"
+
+#include "../emulate/execute.h"
+#include "access.h"
+#include "device.h"
+#include "guest.h"
+
+enum segment_attributes {
+	SEGMENT_TYPE_ACCESS = 1u << 1, /* data: writable, code: readable */
+	SEGMENT_TYPE_EXPAND_DOWN = 1u << 2,
+	SEGMENT_TYPE_CODE = 1u << 3,
+	SEGMENT_PRESENT = 1u << 7,
+};
+
+/* One instruction under way, and why it failed if it did. */
+struct task {
+	struct vcpu *vcpu;
+	struct vmmu_paging paging;
+	uint64_t fault_linear;
+	uint32_t fault_code;
+	bool unreadable; /* the guest's tables lead out of memory */
+};
+
+/* A piece of an access that does not cross a page. */
+struct piece {
+	uint64_t gpa;
+	uint32_t bytes;
+};
+
+static bool piece_translate(struct task *task, uint64_t linear, uint32_t flags, uint64_t *gpa)
+{
+	struct vmmu_walk_result result;
+	enum vmmu_walk_status status =
+		access_walk(task->vcpu, &task->paging, linear, flags, &result);
+
+	if (status == VMMU_WALK_OK) {
+		*gpa = result.gpa.addr;
+		return true;
+	}
+	task->unreadable = status != VMMU_WALK_FAULT;
+	task->fault_linear = linear;
+	task->fault_code = result.error_code;
+	return false;
+}
+
+/* Both pages of an access are translated before either is touched. Return: pieces, 0: fault. */
+static unsigned access_split(struct task *task, const struct emu_access *access, uint32_t flags,
+			     struct piece pieces[2])
+{
+	uint32_t rest = (uint32_t)(FRAME_BYTES - access->linear % FRAME_BYTES);
+	uint32_t first = access->bytes < rest ? access->bytes : rest;
+
+	if ((access->flags & EMU_ACCESS_WRITE_INTENT) != 0)
+		flags |= VMMU_WALK_WRITE;
+	pieces[0].bytes = first;
+	if (!piece_translate(task, access->linear, flags, &pieces[0].gpa))
+		return 0;
+	if (first == access->bytes)
+		return 1;
+	pieces[1].bytes = access->bytes - first;
+	if (!piece_translate(task, access->linear + first, flags, &pieces[1].gpa))
+		return 0;
+	return 2;
+}
+
+static void piece_read(struct task *task, const struct piece *piece, uint8_t *to)
+{
+	const uint8_t *at = guest_pointer(&task->vcpu->guest->memory, piece->gpa, GUEST_READ);
+
+	if (at != NULL)
+		memcpy(to, at, piece->bytes);
+	else
+		device_read(task->vcpu, piece->gpa, piece->bytes, to);
+}
+
+static void piece_write(struct task *task, const struct piece *piece, const uint8_t *from)
+{
+	uint8_t *at = guest_pointer(&task->vcpu->guest->memory, piece->gpa, GUEST_WRITE);
+
+	if (at != NULL)
+		memcpy(at, from, piece->bytes);
+	else
+		device_write(task->vcpu, piece->gpa, piece->bytes, from);
+}
+
+static enum emu_result op_fetch(void *context, const struct emu_access *access, void *value)
+{
+	struct task *task = context;
+
+	if (code_read(task->vcpu, access->linear, value, access->bytes) == access->bytes)
+		return EMU_ACCESS_OK;
+	task->fault_linear = access->linear;
+	task->fault_code = VMMU_PF_FETCH | (task->vcpu->vmcb.save.cpl == 3 ? VMMU_PF_USER : 0u);
+	return EMU_ACCESS_FAULT;
+}
+
+static enum emu_result op_read(void *context, const struct emu_access *access, void *value)
+{
+	struct task *task = context;
+	struct piece pieces[2];
+	unsigned count = access_split(task, access, 0, pieces);
+	uint8_t *to = value;
+
+	for (unsigned i = 0; i < count; to += pieces[i].bytes, i++)
+		piece_read(task, &pieces[i], to);
+	return count != 0 ? EMU_ACCESS_OK : EMU_ACCESS_FAULT;
+}
+
+static enum emu_result op_write(void *context, const struct emu_access *access, const void *value)
+{
+	struct task *task = context;
+	struct piece pieces[2];
+	unsigned count = access_split(task, access, VMMU_WALK_WRITE, pieces);
+	const uint8_t *from = value;
+
+	for (unsigned i = 0; i < count; from += pieces[i].bytes, i++)
+		piece_write(task, &pieces[i], from);
+	return count != 0 ? EMU_ACCESS_OK : EMU_ACCESS_FAULT;
+}
+
+static enum emu_result op_check_write(void *context, const struct emu_access *access)
+{
+	struct piece pieces[2];
+
+	return access_split(context, access, VMMU_WALK_WRITE, pieces) != 0 ? EMU_ACCESS_OK
+									   : EMU_ACCESS_FAULT;
+}
+
+/* The guest's SSE registers are in the CPU: the host has no use for them. */
+/* clang-format off */
+#define EACH_XMM(X) \
+	X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+/* clang-format on */
+
+static void op_xmm_read(void *context, unsigned reg, void *value)
+{
+	(void)context;
+	switch (reg) {
+#define XMM_READ(n)                                                                                \
+	case n:                                                                                    \
+		__asm__ volatile("movdqu %%xmm" #n ", (%0)" : : "r"(value) : "memory");            \
+		break;
+		EACH_XMM(XMM_READ)
+#undef XMM_READ
+	default:
+		break;
+	}
+}
+
+static void op_xmm_write(void *context, unsigned reg, const void *value)
+{
+	(void)context;
+	switch (reg) {
+#define XMM_WRITE(n)                                                                               \
+	case n:                                                                                    \
+		__asm__ volatile("movdqu (%0), %%xmm" #n : : "r"(value) : "memory");               \
+		break;
+		EACH_XMM(XMM_WRITE)
+#undef XMM_WRITE
+	default:
+		break;
+	}
+}
+
+static const struct emu_ops ops = {
+	.fetch = op_fetch,
+	.read = op_read,
+	.write = op_write,
+	.check_write = op_check_write,
+	.xmm_read = op_xmm_read,
+	.xmm_write = op_xmm_write,
+};
+
+static struct emu_segment segment_load(const struct vmcb_segment *segment)
+{
+	unsigned attributes = segment->attributes;
+	bool code = (attributes & SEGMENT_TYPE_CODE) != 0;
+	bool access = (attributes & SEGMENT_TYPE_ACCESS) != 0;
+	struct emu_segment out = {.base = segment->base, .limit = segment->limit};
+
+	if ((attributes & SEGMENT_PRESENT) == 0)
+		return out;
+	if (!code || access)
+		out.flags |= EMU_SEGMENT_READABLE;
+	if (!code && access)
+		out.flags |= EMU_SEGMENT_WRITABLE;
+	if (!code && (attributes & SEGMENT_TYPE_EXPAND_DOWN) != 0)
+		out.flags |= EMU_SEGMENT_EXPAND_DOWN;
+	if ((attributes & SEGMENT_BIG) != 0)
+		out.flags |= EMU_SEGMENT_BIG;
+	return out;
+}
+
+static void cpu_load(struct vcpu *vcpu, struct emu_cpu *cpu)
+{
+	const struct vmcb_save *save = &vcpu->vmcb.save;
+
+	memcpy(cpu->gpr, vcpu->regs, sizeof(cpu->gpr));
+	cpu->gpr[EMU_RAX] = save->rax;
+	cpu->gpr[EMU_RSP] = save->rsp;
+	cpu->rip = save->rip;
+	cpu->rflags = save->rflags;
+	cpu->segment[EMU_ES] = segment_load(&save->es);
+	cpu->segment[EMU_CS] = segment_load(&save->cs);
+	cpu->segment[EMU_SS] = segment_load(&save->ss);
+	cpu->segment[EMU_DS] = segment_load(&save->ds);
+	cpu->segment[EMU_FS] = segment_load(&save->fs);
+	cpu->segment[EMU_GS] = segment_load(&save->gs);
+	cpu->mode = (uint8_t)access_mode(vcpu);
+	cpu->cpl = save->cpl;
+	cpu->linear_bits = (save->cr4 & CR4_LA57) != 0 ? 57 : 48;
+}
+
+static void cpu_store(struct vcpu *vcpu, const struct emu_cpu *cpu)
+{
+	struct vmcb_save *save = &vcpu->vmcb.save;
+
+	memcpy(vcpu->regs, cpu->gpr, sizeof(vcpu->regs));
+	save->rax = cpu->gpr[EMU_RAX];
+	save->rsp = cpu->gpr[EMU_RSP];
+	save->rip = cpu->rip;
+	save->rflags = cpu->rflags;
+}
+
+static enum svm_next fault_inject(struct task *task)
+{
+	struct vcpu *vcpu = task->vcpu;
+
+	if (task->unreadable) {
+		guest_end(vcpu->guest, GUEST_CRASH,
+			  "the guest's page tables lead out of memory at linear address 0x%llx",
+			  (unsigned long long)task->fault_linear);
+		return SVM_STOP;
+	}
+	svm_inject_page_fault(vcpu, task->fault_linear, task->fault_code);
+	return SVM_RESUME;
+}
+
+static enum svm_next cannot(struct vcpu *vcpu, const char *what)
+{
+	guest_end(vcpu->guest, GUEST_CRASH,
+		  "the instruction that accessed 0x%llx, where no memory is, %s",
+		  (unsigned long long)vcpu->fault_gpa, what);
+	return SVM_STOP;
+}
+
+enum svm_next mmio_emulate(struct vcpu *vcpu)
+{
+	struct task task = {.vcpu = vcpu};
+	struct emu_cpu cpu;
+
+	access_paging(vcpu, &task.paging);
+	cpu_load(vcpu, &cpu);
+	switch (emu_step(&cpu, &ops, &task)) {
+	case EMU_DONE:
+		cpu_store(vcpu, &cpu);
+		svm_skip(vcpu, 0); /* RIP is right already: only what comes with retiring */
+		break;
+	case EMU_AGAIN:
+		cpu_store(vcpu, &cpu);
+		break;
+	case EMU_RETRY:
+		break;
+	case EMU_FAULT:
+		return guest_has_ended(vcpu->guest) ? SVM_STOP : fault_inject(&task);
+	case EMU_RAISE_UD:
+		svm_inject(vcpu, VECTOR_UD);
+		break;
+	case EMU_RAISE_GP:
+		svm_inject_code(vcpu, VECTOR_GP, 0);
+		break;
+	case EMU_RAISE_SS:
+		svm_inject_code(vcpu, VECTOR_SS, 0);
+		break;
+	case EMU_CANNOT:
+		return cannot(vcpu, "is not one that the emulator knows");
+	}
+	return guest_has_ended(vcpu->guest) ? SVM_STOP : SVM_RESUME;
+}

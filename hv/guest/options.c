@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* Parsing of the hypervisor's command line. */
+#include "options.h"
+
+#include <vmmu/port.h>
+
+#include "../platform/platform.h"
+
+enum { WORD_BYTES = 128, MEMORY_MIN_MIB = 4 };
+
+static bool parse_switch(const char *value, bool *to)
+{
+	if (!text_equals(value, "on") && !text_equals(value, "off"))
+		return false;
+	*to = text_equals(value, "on");
+	return true;
+}
+
+static bool parse_audit(const char *value, struct options *options)
+{
+	static const struct {
+		const char *word;
+		enum audit_mode mode;
+	} modes[] = {{"off", AUDIT_OFF}, {"exit", AUDIT_EXIT}, {"sample", AUDIT_SAMPLE}};
+
+	for (unsigned i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		if (text_equals(value, modes[i].word)) {
+			options->audit = modes[i].mode;
+			return true;
+		}
+	}
+	if (!text_starts(value, "every=") || !text_to_u64(value + 6, &options->audit_every))
+		return false;
+	options->audit = AUDIT_EVERY;
+	return options->audit_every != 0;
+}
+
+static bool parse_memory(const char *value, uint64_t *bytes)
+{
+	return text_to_u64(value, bytes) && *bytes >= MIB(MEMORY_MIN_MIB) &&
+	       *bytes % BLOCK_2M_BYTES == 0;
+}
+
+static bool parse_prefetch(const char *value, unsigned *prefetch)
+{
+	uint64_t count;
+
+	if (!text_to_u64(value, &count) || count == 0 || count > VMMU_PREFETCH_MAX ||
+	    (count & (count - 1)) != 0)
+		return false;
+	*prefetch = (unsigned)count;
+	return true;
+}
+
+/* NULL: taken; else what values the word takes. */
+static const char *word_take(struct options *options, const char *word)
+{
+	if (text_starts(word, "mmu="))
+		return text_equals(word + 4, "npt") ? NULL : "npt";
+	if (text_starts(word, "memory="))
+		return parse_memory(word + 7, &options->memory)
+			       ? NULL
+			       : "a number of bytes, at least 4 MiB, a multiple of 2 MiB";
+	if (text_starts(word, "huge="))
+		return parse_switch(word + 5, &options->huge) ? NULL : "on or off";
+	if (text_starts(word, "audit="))
+		return parse_audit(word + 6, options) ? NULL : "off, exit, sample or every=N";
+	if (text_starts(word, "trace="))
+		return parse_switch(word + 6, &options->trace) ? NULL : "on or off";
+	if (text_starts(word, "prefill="))
+		return parse_switch(word + 8, &options->prefill) ? NULL : "on or off";
+	if (text_starts(word, "prefetch="))
+		return parse_prefetch(word + 9, &options->prefetch) ? NULL : "1, 2, 4, 8, 16 or 32";
+	return "";
+}
+
+bool options_parse(struct options *options, const char *line, char *trouble, uint64_t bytes)
+{
+	char word[WORD_BYTES];
+	size_t length;
+
+	*options = (struct options){.huge = true};
+	while ((length = boot_word_next(&line, word, sizeof(word))) != 0) {
+		const char *expected = length < sizeof(word) ? word_take(options, word) : "";
+
+		if (expected == NULL)
+			continue;
+		if (expected[0] == '\0')
+			format_text(trouble, bytes, "unknown word '%s' on the hypervisor's line",
+				    word);
+		else
+			format_text(trouble, bytes, "bad value in '%s': it takes %s", word,
+				    expected);
+		return false;
+	}
+	if (options->memory == 0) {
+		format_text(trouble, bytes,
+			    "memory= is missing on the hypervisor's line: bytes of guest memory");
+		return false;
+	}
+	return true;
+}

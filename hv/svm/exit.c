@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The way of an exit: account for the last one, leave the library's guest mode, put back what
+ * was interrupted, handle, enter again. Hot: what is not needed at every exit is behind a
+ * test that is false.
+ */
+#include "exits.h"
+
+#include "../guest/guest.h"
+#include "../guest/port.h"
+
+static enum svm_next exit_shutdown(struct vcpu *vcpu)
+{
+	guest_end(vcpu->guest, GUEST_CRASH, "the guest met a triple fault (shutdown)");
+	return SVM_STOP;
+}
+
+static enum svm_next exit_unexpected(struct vcpu *vcpu)
+{
+	if ((uint32_t)vcpu->vmcb.control.exit_code == SVM_EXIT_INVALID) {
+		if (exit_invalid_is_cr3(vcpu))
+			return SVM_RESUME;
+		guest_end(vcpu->guest, GUEST_CRASH,
+			  "the CPU refused the guest's state (VMEXIT_INVALID)");
+		return SVM_STOP;
+	}
+	guest_end(vcpu->guest, GUEST_CRASH, "unexpected exit 0x%llx from the guest",
+		  (unsigned long long)vcpu->vmcb.control.exit_code);
+	return SVM_STOP;
+}
+
+enum { EXIT_TABLE_FIRST = 0x60, EXIT_TABLE_COUNT = 0x30 };
+
+static exit_fn *const exit_table[EXIT_TABLE_COUNT] = {
+	[SVM_EXIT_INTR - EXIT_TABLE_FIRST] = exit_interrupt,
+	[SVM_EXIT_NMI - EXIT_TABLE_FIRST] = exit_nmi,
+	[SVM_EXIT_SMI - EXIT_TABLE_FIRST] = exit_smi,
+	[SVM_EXIT_INIT - EXIT_TABLE_FIRST] = exit_init,
+	[SVM_EXIT_CR0_SELECTIVE - EXIT_TABLE_FIRST] = exit_cr0,
+	[SVM_EXIT_CPUID - EXIT_TABLE_FIRST] = exit_cpuid,
+	[SVM_EXIT_IRET - EXIT_TABLE_FIRST] = exit_iret,
+	[SVM_EXIT_INVD - EXIT_TABLE_FIRST] = exit_invd,
+	[SVM_EXIT_HLT - EXIT_TABLE_FIRST] = exit_halt,
+	[SVM_EXIT_INVLPGA - EXIT_TABLE_FIRST] = exit_undefined,
+	[SVM_EXIT_IOIO - EXIT_TABLE_FIRST] = exit_port,
+	[SVM_EXIT_MSR - EXIT_TABLE_FIRST] = exit_msr,
+	[SVM_EXIT_SHUTDOWN - EXIT_TABLE_FIRST] = exit_shutdown,
+	[SVM_EXIT_VMRUN - EXIT_TABLE_FIRST] = exit_undefined,
+	[SVM_EXIT_VMMCALL - EXIT_TABLE_FIRST] = exit_undefined,
+	[SVM_EXIT_VMLOAD - EXIT_TABLE_FIRST] = exit_undefined,
+	[SVM_EXIT_VMSAVE - EXIT_TABLE_FIRST] = exit_undefined,
+	[SVM_EXIT_STGI - EXIT_TABLE_FIRST] = exit_undefined,
+	[SVM_EXIT_CLGI - EXIT_TABLE_FIRST] = exit_undefined,
+	[SVM_EXIT_SKINIT - EXIT_TABLE_FIRST] = exit_undefined,
+	[SVM_EXIT_MONITOR - EXIT_TABLE_FIRST] = exit_undefined,
+	[SVM_EXIT_MWAIT - EXIT_TABLE_FIRST] = exit_undefined,
+	[SVM_EXIT_MWAIT_ARMED - EXIT_TABLE_FIRST] = exit_undefined,
+	[SVM_EXIT_XSETBV - EXIT_TABLE_FIRST] = exit_xsetbv,
+};
+
+static enum svm_next exit_dispatch(struct vcpu *vcpu)
+{
+	uint32_t code = (uint32_t)vcpu->vmcb.control.exit_code;
+	exit_fn *handler = NULL;
+
+	if (code == SVM_EXIT_NPF)
+		return exit_npf(vcpu);
+	if (code - EXIT_TABLE_FIRST < EXIT_TABLE_COUNT)
+		handler = exit_table[code - EXIT_TABLE_FIRST];
+	else if (code == SVM_EXIT_CR4_WRITE)
+		handler = exit_cr4;
+	else if (code == SVM_EXIT_CR8_WRITE)
+		handler = exit_cr8;
+	return handler != NULL ? handler(vcpu) : exit_unexpected(vcpu);
+}
+
+static void audit_tick(struct guest *guest)
+{
+	switch (guest->options.audit) {
+	case AUDIT_OFF:
+		break;
+	case AUDIT_EXIT:
+		port_audit(guest);
+		break;
+	case AUDIT_SAMPLE:
+		port_audit_step(guest);
+		break;
+	case AUDIT_EVERY:
+		if (--guest->audit_countdown == 0) {
+			guest->audit_countdown = guest->options.audit_every;
+			port_audit(guest);
+		}
+		break;
+	}
+}
+
+/* The last call before VMRUN: what the library wants loaded. */
+static inline __attribute__((always_inline)) enum svm_next enter(struct vcpu *vcpu)
+{
+	struct vmcb_control *control = &vcpu->vmcb.control;
+	struct vmmu_entry entry;
+	enum vmmu_error error;
+
+	if (__builtin_expect(vcpu->nmi_waiting != 0, 0))
+		svm_nmi_deliver(vcpu);
+	error = vmmu_vcpu_enter(vcpu->mmu, &entry);
+	if (__builtin_expect(error != VMMU_OK, 0)) {
+		guest_end(vcpu->guest, GUEST_CRASH, "the guest cannot be entered: %s",
+			  vmmu_error_text(error));
+		return SVM_STOP;
+	}
+	control->nested_cr3 = entry.root.addr;
+	control->tlb_control = TLB_CONTROL_NONE;
+	if (entry.flush || vcpu->flush) {
+		control->tlb_control = svm_has(SVM_FEATURE_FLUSH_BY_ASID) ? TLB_CONTROL_FLUSH_ASID
+									  : TLB_CONTROL_FLUSH_ALL;
+		vcpu->flush = false;
+	}
+	return SVM_RESUME;
+}
+
+int svm_exit(struct vcpu *vcpu)
+{
+	enum svm_next next;
+
+	/* The cost of an exit is known when the next one happens. */
+	cost_add(&vcpu->cost[vcpu->kind], vcpu->tsc_run - vcpu->tsc_last);
+	vcpu->tsc_last = vcpu->tsc_exit;
+	vcpu->exits++;
+	vmmu_vcpu_leave(vcpu->mmu);
+	vcpu->delivering = (vcpu->vmcb.control.exit_event & EVENT_VALID) != 0;
+	if (__builtin_expect(vcpu->delivering, 0))
+		svm_event_requeue(vcpu);
+	vcpu->kind = EXIT_KIND_OTHER;
+	next = exit_dispatch(vcpu);
+	if (__builtin_expect(vcpu->poll_control, 0) && next == SVM_RESUME)
+		next = watch_poll(vcpu);
+	if (next == SVM_STOP)
+		return SVM_STOP;
+	if (vcpu->guest->options.audit != AUDIT_OFF)
+		audit_tick(vcpu->guest);
+	return (int)enter(vcpu);
+}
+
+void svm_vcpu_run(struct vcpu *vcpu)
+{
+	struct guest *guest = vcpu->guest;
+
+	guest->audit_countdown = guest->options.audit_every;
+	guest->tsc_entry = rdtsc();
+	vcpu->kind = EXIT_KIND_COUNT;
+	if (enter(vcpu) == SVM_RESUME)
+		svm_run(vcpu);
+	guest->tsc_end = rdtsc();
+	if (vcpu->exits != 0)
+		cost_add(&vcpu->cost[vcpu->kind], guest->tsc_end - vcpu->tsc_exit);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* Exit handlers: each deals with one kind of #VMEXIT and says whether the guest goes on. */
+#ifndef HV_SVM_EXITS_H
+#define HV_SVM_EXITS_H
+
+#include "svm.h"
+
+typedef enum svm_next exit_fn(struct vcpu *vcpu);
+
+/* exit_cpu.c: instructions that name a register or nothing at all. */
+exit_fn exit_cpuid, exit_msr, exit_halt, exit_interrupt, exit_invd, exit_xsetbv, exit_iret;
+exit_fn exit_undefined, exit_port;
+
+/* exit_cr.c */
+exit_fn exit_cr0, exit_cr4, exit_cr8;
+/* VMEXIT_INVALID that is QEMU's way to refuse a CR3: #GP then. False: it is not that. */
+bool exit_invalid_is_cr3(struct vcpu *vcpu);
+
+/* exit_memory.c */
+exit_fn exit_npf;
+
+/* watch.c: NMIs, SMIs, INIT, and the command's requests. */
+exit_fn exit_nmi, exit_smi, exit_init;
+/* Look for a letter that came after its NMI. */
+enum svm_next watch_poll(struct vcpu *vcpu);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One virtual CPU under SVM: VMCB, registers, what waits for injection, what its exits cost.
+ * The beginning is read by switch.S; layout.h has the offsets.
+ */
+#ifndef HV_SVM_VCPU_H
+#define HV_SVM_VCPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../report/cost.h"
+#include "layout.h"
+#include "vmcb.h"
+
+struct guest;
+struct vmmu_vcpu;
+
+/* What an exit turned out to be, for counters and costs: word in keys, meaning. */
+#define EXIT_KINDS(X)                                                                              \
+	X(OTHER, "other", "anything that has no kind of its own")                                  \
+	X(CPUID, "cpuid", "CPUID")                                                                 \
+	X(RDMSR, "rdmsr", "RDMSR of an intercepted register")                                      \
+	X(WRMSR, "wrmsr", "WRMSR of an intercepted register")                                      \
+	X(NPF, "npf", "nested page fault that the library resolved")                               \
+	X(MMIO, "mmio", "device access, decoded and forwarded")                                    \
+	X(IO, "io", "intercepted port")                                                            \
+	X(HLT, "hlt", "HLT")                                                                       \
+	X(WAKE, "wake", "interrupt that ended a HLT")                                              \
+	X(CR, "cr", "write to a control register")                                                 \
+	X(NMI, "nmi", "NMI, mostly the command's")                                                 \
+	X(XSETBV, "xsetbv", "XSETBV")
+
+enum exit_kind {
+#define EXIT_KIND_ENUM(name, word, text) EXIT_KIND_##name,
+	EXIT_KINDS(EXIT_KIND_ENUM)
+#undef EXIT_KIND_ENUM
+		EXIT_KIND_COUNT
+};
+
+enum vector {
+	VECTOR_DB = 1,
+	VECTOR_UD = 6,
+	VECTOR_DF = 8,
+	VECTOR_SS = 12,
+	VECTOR_GP = 13,
+	VECTOR_PF = 14,
+};
+
+/* The page of code that the guest last exited from: saves a walk per exit. */
+struct code_page {
+	uint64_t linear;     /* page-aligned linear address, or UINT64_MAX */
+	uint64_t cr3;        /* CR3 that it was walked with */
+	const uint8_t *host; /* where it is */
+};
+
+struct vcpu {
+	struct vmcb vmcb;
+	uint64_t regs[16]; /* as encoded: RCX is 1; 0 (RAX) and 4 (RSP) live in the VMCB */
+	uint64_t tsc_exit; /* at the last #VMEXIT */
+	uint64_t tsc_run;  /* at the last VMRUN */
+	uint64_t host_vmcb;
+
+	struct vmmu_vcpu *mmu;
+	struct guest *guest;
+	enum exit_kind kind;  /* of the exit that is handled, or was last */
+	bool flush;           /* drop cached translations at the next entry */
+	bool delivering;      /* the exit came while an event was being delivered */
+	bool halting;         /* in HLT, waiting for an interrupt (INTR intercept is on) */
+	bool nmi_blocked;     /* the guest's NMI handler runs, until its IRET */
+	bool nmi_sources;     /* the guest routed an interrupt as NMI */
+	bool poll_control;    /* an NMI came without a letter: look again at each exit */
+	uint8_t halt_bytes;   /* length of that HLT */
+	uint32_t nmi_waiting; /* NMIs the guest sent to itself, not injected yet */
+	uint64_t halt_rip;
+	struct code_page code;
+	uint64_t fault_gpa; /* of the last nested page fault */
+	uint64_t exits;
+	uint64_t tsc_last; /* #VMEXIT of the exit before */
+
+	/* Watchdog: what the last look saw. */
+	uint64_t watch_rip;
+	uint64_t watch_exits;
+	uint32_t watch_same;
+
+	/* Registers that the guest sees instead of the real ones. */
+	uint64_t tsc_adjust;
+	uint64_t mtrr_default;
+	uint64_t mtrr_fixed[11];
+	uint64_t mtrr_variable[16];
+	uint32_t lint1; /* the real one stays an NMI: the command's way in */
+
+	struct cost cost[EXIT_KIND_COUNT + 1]; /* the last one: the first entry, no exit */
+};
+
+_Static_assert(offsetof(struct vcpu, vmcb) == 0, "the VMCB's address is the vcpu's");
+_Static_assert(offsetof(struct vcpu, regs) == VCPU_REGS, "layout.h");
+_Static_assert(offsetof(struct vcpu, tsc_exit) == VCPU_TSC_EXIT, "layout.h");
+_Static_assert(offsetof(struct vcpu, tsc_run) == VCPU_TSC_RUN, "layout.h");
+_Static_assert(offsetof(struct vcpu, host_vmcb) == VCPU_HOST_VMCB, "layout.h");
+
+/* Register as encoded in instructions; 64 bits. */
+static inline uint64_t *vcpu_reg(struct vcpu *vcpu, unsigned number)
+{
+	if (number == 0)
+		return &vcpu->vmcb.save.rax;
+	return number == 4 ? &vcpu->vmcb.save.rsp : &vcpu->regs[number];
+}
+
+static inline bool vcpu_is_64bit(const struct vcpu *vcpu)
+{
+	return (vcpu->vmcb.save.cs.attributes & SEGMENT_LONG) != 0 &&
+	       (vcpu->vmcb.save.efer & (UINT64_C(1) << 10)) != 0;
+}
+
+/* Linear address of the instruction that the guest is at. */
+static inline uint64_t vcpu_linear_rip(const struct vcpu *vcpu)
+{
+	const struct vmcb_save *save = &vcpu->vmcb.save;
+
+	return vcpu_is_64bit(vcpu) ? save->rip : (uint32_t)(save->cs.base + save->rip);
+}
+
+/* Low 32 bits into EAX, ECX ... as 32-bit instructions do. */
+static inline void vcpu_set_pair(struct vcpu *vcpu, uint64_t value)
+{
+	vcpu->vmcb.save.rax = (uint32_t)value;
+	vcpu->regs[2] = value >> 32;
+}
+
+/* EDX:EAX. */
+static inline uint64_t vcpu_get_pair(const struct vcpu *vcpu)
+{
+	return vcpu->regs[2] << 32 | (uint32_t)vcpu->vmcb.save.rax;
+}
+
+#endif
