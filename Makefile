@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+# The front door. Meson and Ninja do the building; these targets do everything around it, from the
+# missing Debian packages on.
+
+BUILD = build
+ARGS =
+PREFIX = /usr/local
+
+SOURCE_FOLDERS = $(wildcard cli examples guests hv include ports src tests tools)
+
+.DEFAULT_GOAL = help
+.PHONY: help setup build run test test-long check-format install clean
+
+help:
+	@echo "make build         build everything; the command is $(BUILD)/vmmu"
+	@echo "make run           boot the default guest and show what the MMU did"
+	@echo "                   (ARGS='--huge off ...' for options; vmmu run --help lists them)"
+	@echo "make test          every test, then the guest boots; about 12 minutes on two cores"
+	@echo "make test-long     the same, and the long tests"
+	@echo "make check-format  is every C file formatted as .clang-format says?"
+	@echo "make install       install library, headers and command below PREFIX=$(PREFIX)"
+	@echo "make clean         remove $(BUILD)/"
+	@echo
+	@echo "Missing Debian packages are installed first, as root or through sudo."
+
+setup:
+	@scripts/setup.sh
+
+$(BUILD)/build.ninja: | setup
+	meson setup --prefix $(PREFIX) $(BUILD)
+
+build: setup $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+run: build
+	@$(BUILD)/vmmu run $(ARGS)
+
+test: build
+	@python3 scripts/run-tests.py $(BUILD) $(ARGS)
+
+test-long: build
+	@python3 scripts/run-tests.py $(BUILD) --long $(ARGS)
+
+check-format: setup
+	@find $(SOURCE_FOLDERS) -name '*.[ch]' -print0 | xargs -0 clang-format --dry-run -Werror
+
+install: build
+	meson configure $(BUILD) -Dprefix=$(PREFIX)
+	meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD)

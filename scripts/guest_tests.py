@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: MIT
+"""The guest boots of `make test`: what is run, and what must then be true.
+
+A boot is a `vmmu run` with arguments; each of its checks counts as one test. A check gets a Boot and
+may look at earlier boots by name, which is how two settings are compared.
+"""
+import json
+import subprocess
+import time
+
+
+class Boot:
+    """One finished `vmmu run`."""
+
+    def __init__(self, status, output, data, seconds):
+        self.status = status
+        self.output = output
+        self.data = data
+        self.seconds = seconds
+
+    def get(self, key, otherwise=0):
+        """The figure under a dotted key of the JSON report."""
+        value = self.data
+        for part in key.split("."):
+            if not isinstance(value, dict) or part not in value:
+                return otherwise
+            value = value[part]
+        return value
+
+    def says(self, line):
+        return line in self.output.splitlines()
+
+    def leaf_faults(self):
+        return sum(self.get(f"faults.level.{level}") for level in ("4k", "2m", "1g"))
+
+
+def passed(token):
+    """The checks of every boot that must go well."""
+    return {
+        "powers off by itself, status 0": lambda boot, _: boot.status == 0
+        and boot.get("guest.outcome") == "poweroff",
+        f"says ok token={token}": lambda boot, _: boot.says(f"vmmu-guest: ok token={token}")
+        and boot.get("guest.ok") is True,
+        "no audit finding": lambda boot, _: boot.get("audit.findings", -1) == 0,
+    }
+
+
+# name, arguments, checks, in the long tests only
+BOOTS = [
+    (
+        "4K pages, audited",
+        ["--huge", "off", "--audit", "every=1000", "--append", "vmmu.token=abc"],
+        {
+            **passed("abc"),
+            "audits ran": lambda boot, _: boot.get("audit.runs") > 0,
+            "more than 2000 faults at level 4K": lambda boot, _: boot.get("faults.level.4k") > 2000,
+            "no 2M or 1G page": lambda boot, _: boot.get("pages.2m") + boot.get("pages.1g") == 0,
+            "MMIO is emulated": lambda boot, _: boot.get("mmio.reads") + boot.get("mmio.writes")
+            > 1000,
+        },
+        False,
+    ),
+    (
+        "huge pages",
+        ["--huge", "on", "--append", "vmmu.token=def"],
+        {
+            **passed("def"),
+            "2M pages appear": lambda boot, _: boot.get("pages.2m") > 0,
+            "20 times fewer faults than with 4K pages": lambda boot, boots: 0
+            < boot.leaf_faults() * 20
+            <= boots["4K pages, audited"].leaf_faults(),
+        },
+        False,
+    ),
+    (
+        "audit step at every exit",
+        ["--huge", "on", "--audit", "sample"],
+        {**passed("none"), "audits ran": lambda boot, _: boot.get("audit.runs") > 0},
+        False,
+    ),
+    (
+        "time limit",
+        ["--timeout", "3"],
+        {
+            "ends with status 1 and the outcome timeout": lambda boot, _: boot.status == 1
+            and boot.get("guest.outcome") == "timeout",
+            "the hypervisor answered": lambda boot, _: boot.seconds < 10,
+        },
+        False,
+    ),
+    (
+        "instructions counted",
+        ["--icount", "--append", "vmmu.token=icount"],
+        passed("icount"),
+        True,
+    ),
+    (
+        "2G of memory",
+        ["--memory", "2G", "--huge", "off"],
+        passed("none"),
+        True,
+    ),
+]
+
+LIMIT_S = 900
+
+
+def boot(build, name, arguments):
+    folder = build / "guest-tests"
+    folder.mkdir(exist_ok=True)
+    stem = name.replace(" ", "-").replace(",", "")
+    report = folder / f"{stem}.json"
+    command = [str(build / "vmmu"), "run", *arguments, "--json", str(report)]
+    report.unlink(missing_ok=True)
+    begin = time.monotonic()
+    try:
+        result = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        status, output = result.returncode, result.stdout.decode(errors="replace")
+    except subprocess.TimeoutExpired as late:
+        status, output = -1, (late.stdout or b"").decode(errors="replace")
+    seconds = time.monotonic() - begin
+    (folder / f"{stem}.log").write_text(output)
+    try:
+        data = json.loads(report.read_text())
+    except (OSError, ValueError):
+        data = {}
+    return Boot(status, output, data, seconds)
+
+
+def holds(check, this, boots):
+    try:
+        return bool(check(this, boots))
+    except (KeyError, TypeError):
+        return False
+
+
+def run_all(build, options, tally, say):
+    """Run the table; @tally gets every check."""
+    boots = {}
+    say("\nGuest boots:")
+    for name, arguments, checks, is_long in BOOTS:
+        if options.guest and options.guest not in name:
+            continue
+        if is_long and not options.long:
+            continue
+        say(f"  {name}: vmmu run {' '.join(arguments)}")
+        this = boots[name] = boot(build, name, arguments)
+        failed = 0
+        for text, check in checks.items():
+            good = holds(check, this, boots)
+            failed += not good
+            tally.add(f"guest boot, {name}: {text}", "passed" if good else "failed")
+            say(f"    {'ok    ' if good else 'FAILED'} {text}")
+        say(
+            f"    {len(checks) - failed} of {len(checks)} in {this.seconds:.1f} s; "
+            f"{this.get('exits.total')} exits, {this.leaf_faults()} faults, "
+            f"{this.get('mmio.reads') + this.get('mmio.writes')} MMIO accesses"
+        )
+        if failed:
+            say("    the end of its output:")
+            say("\n".join("      " + line for line in this.output.splitlines()[-40:]))
