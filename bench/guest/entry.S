@@ -15,8 +15,8 @@ entry:
 	movl $stack_end, %esp
 	movl %ebx, %esi				/* multiboot information */
 
-	movl $pdpt + 3, pml4
-	movl $directories + 3, %eax
+	movl $pdpt + 0x23, pml4
+	movl $directories + 0x23, %eax
 	movl $pdpt, %edi
 	movl $4, %ecx
 1:	movl %eax, (%edi)
@@ -24,7 +24,7 @@ entry:
 	addl $8, %edi
 	decl %ecx
 	jnz 1b
-	movl $0x83, %eax
+	movl $0xe3, %eax			/* present, writable, accessed, dirty, 2M */
 	movl $directories, %edi
 	movl $2048, %ecx
 1:	movl %eax, (%edi)
@@ -53,9 +53,44 @@ entry:
 	movl $stack_end, %esp
 	movl %esi, %edi
 	xorl %ebp, %ebp
-	call cost_main
+	call payload_main
 1:	cli
 	hlt
+	jmp 1b
+
+/* #UD: VMMCALL of a hypervisor that has no hypercalls. */
+	.globl undefined
+undefined:
+	incq undefined_count
+	addq $3, (%rsp)
+	iretq
+
+/* #PF: a page fault handler at its shortest; see fault_table in payload.h. */
+	.globl page_fault
+page_fault:
+	pushq %rax
+	pushq %rcx
+	pushq %rdx
+	movq %cr2, %rax
+	subq fault_linear, %rax
+	movq %rax, %rcx
+	andq $-4096, %rax
+	shrq $12, %rcx
+	addq fault_frames, %rax
+	movq fault_table, %rdx
+	movq %rax, (%rdx, %rcx, 8)
+	popq %rdx
+	popq %rcx
+	popq %rax
+	addq $8, %rsp				/* error code */
+	iretq
+
+/* Nothing else happens: stop, with a status that is not 0. */
+	.globl unexpected
+unexpected:
+	movb $3, %al
+	outb %al, $0xf4
+1:	hlt
 	jmp 1b
 
 	.section .rodata
@@ -68,6 +103,7 @@ gdt_pointer:
 
 	.section .bss
 	.balign 4096
+	.globl pml4
 pml4:
 	.skip 4096
 pdpt:
