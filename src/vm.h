@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The structures that hold one member per layer. Headers of layers never include this file;
- * their .c files do. scripts/check-layers.py looks at the objects: a layer's code may
+ * their .c files do. tests/project/check_layers.py looks at the objects: a layer's code may
  * only call what its own or a lower layer defines.
  */
 #ifndef VMMU_VM_INTERNAL_H
@@ -23,6 +23,8 @@
 #include "flush/debt.h"
 #include "format/entry.h"
 #include "page/table.h"
+#include "shadow/shade.h"
+#include "slot/framemap.h"
 #include "slot/slots.h"
 
 /* Numbers of one kind that the host is taking away now: guest frames, or host addresses. */
@@ -31,11 +33,41 @@ struct vmmu_withdrawn {
 	uint64_t start, end; /* covers all of them; only grows while any is active */
 };
 
+static inline bool vmmu_withdrawn_holds(const struct vmmu_withdrawn *w, uint64_t number)
+{
+	return w->active && number >= w->start && number < w->end;
+}
+
 /* mmu lock, exclusive to change; the sequence is read without it. */
 struct vmmu_invalidations {
-	vmmu_atomic_t sequence;			       /* counts ends */
+	vmmu_atomic_t sequence;                        /* counts ends */
 	struct vmmu_withdrawn frames[VMMU_SPACES_MAX]; /* by guest frame */
-	struct vmmu_withdrawn host;		       /* by host address, all spaces */
+	struct vmmu_withdrawn host;                    /* by host address, all spaces */
+	uint64_t beginning;                            /* begins that have not returned yet */
+};
+
+/* Frames of pages that live as long as the VM. */
+#define VMMU_PAGE_LOG_MAX 508u
+struct vmmu_page_log {
+	vmmu_pfn_t self;
+	struct vmmu_page_log *next;
+	uint64_t count;
+	vmmu_pfn_t pfn[VMMU_PAGE_LOG_MAX];
+};
+_Static_assert(sizeof(struct vmmu_page_log) <= VMMU_PAGE_BYTES, "a page log is one page");
+
+/* What shadow paging knows of the guest frames of a space. mmu lock, exclusive. */
+struct vmmu_frames {
+	struct vmmu_framemap rmap[VMMU_LEAF_SIZES]; /* leaves, by size: list head */
+	struct vmmu_framemap tables;                /* mirrors of the frame: list head */
+	struct vmmu_framemap mirrored[2];           /* mirrors in a 2M, 1G region: count */
+};
+
+/* All shadow tables that are in a frame's list. mmu lock, exclusive. */
+struct vmmu_shades {
+	struct vmmu_shade *oldest, *newest;
+	uint64_t count, unsync;
+	uint64_t quota;
 };
 
 struct vmmu_vm {
@@ -48,9 +80,10 @@ struct vmmu_vm {
 	vmmu_gfn_t gfn_end; /* first frame beyond what the tables map */
 
 	/* atomic */
-	vmmu_atomic_t death;	    /* const char *, 0 while alive */
-	vmmu_atomic_t trace_number; /* records so far */
-	vmmu_atomic_t flush_stamp;  /* flushes that have become due; see debt.c */
+	vmmu_atomic_t death;                  /* const char *, 0 while alive */
+	vmmu_atomic_t death_told;             /* 1: the CPUs were called out of the guest for it */
+	vmmu_atomic_t trace_number;           /* records so far */
+	vmmu_atomic_t flush_stamp;            /* flushes that have become due; see debt.c */
 	vmmu_atomic_t stats[VMMU_STAT_COUNT]; /* of threads that are no vCPU */
 	vmmu_atomic_t slots_total[VMMU_SPACES_MAX], frames_total[VMMU_SPACES_MAX];
 
@@ -63,7 +96,10 @@ struct vmmu_vm {
 	struct vmmu_slot_space spaces[VMMU_SPACES_MAX];
 	struct vmmu_pages pages;
 	struct vmmu_invalidations invalidations;
-	struct vmmu_sp *roots; /* mmu lock, exclusive: valid and invalid */
+	struct vmmu_frames frames[VMMU_SPACES_MAX];
+	struct vmmu_shades shades;
+	struct vmmu_page_log *frame_pages; /* mmu lock, exclusive */
+	struct vmmu_sp *roots;             /* mmu lock, exclusive: valid and invalid */
 
 	/* mmu lock, exclusive */
 	struct vmmu_vcpu *vcpus;
@@ -80,6 +116,7 @@ struct vmmu_mmio_cache {
 /* Forward-progress guard: the fault seen last, and how often nothing came of it. */
 struct vmmu_guard {
 	uint64_t gpa, entry;
+	uint64_t stamp; /* flush stamp: something was withdrawn since */
 	uint32_t access;
 	uint32_t repeats;
 };
@@ -87,10 +124,11 @@ struct vmmu_guard {
 /* One call into the library: who acts, and what it owes. */
 struct vmmu_task {
 	struct vmmu_vm *vm;
-	struct vmmu_vcpu *vcpu;	  /* NULL: a thread of the embedder */
+	struct vmmu_vcpu *vcpu;   /* NULL: a thread of the embedder */
 	struct vmmu_cache *cache; /* reserved tables, if the call may add some */
-	struct vmmu_debt debt;	  /* nothing is owed between calls */
-	unsigned ticket;	  /* read section of a thread that is no vCPU */
+	struct vmmu_debt debt;    /* nothing is owed between calls */
+	unsigned space;           /* that a thread of the embedder acts on, for the trace */
+	unsigned ticket;          /* read section of a thread that is no vCPU */
 };
 
 /*
@@ -99,10 +137,20 @@ struct vmmu_task {
  */
 struct vmmu_last_table {
 	const struct vmmu_sp *root; /* NULL: none */
-	uint64_t unlinked;	    /* vm->pages.unlinked at the time */
-	uint64_t region;	    /* frame number / 512 */
+	uint64_t unlinked;          /* vm->pages.unlinked at the time */
+	uint64_t region;            /* frame number / 512 */
 	vmmu_spte_slot_t *entries;
 	vmmu_pfn_t pfn;
+};
+
+/* A vCPU's paging state under shadow paging. */
+struct vmmu_shadow_vcpu {
+	struct vmmu_paging paging;
+	struct vmmu_guest_rules rules; /* of paging */
+	bool own;                      /* the root is a table of this vCPU's own */
+	bool dummy;                    /* CR3 points where no memory is */
+	uint64_t *pdptes;              /* page with the four entries of PAE mode */
+	vmmu_pfn_t pdptes_pfn;
 };
 
 struct vmmu_vcpu {
@@ -114,15 +162,16 @@ struct vmmu_vcpu {
 	struct vmmu_task task; /* of the call that this vCPU is in */
 
 	vmmu_atomic_t in_guest; /* between enter and leave */
-	uint64_t flush_seen;	/* stamp up to which this CPU's translations are clean */
+	uint64_t flush_seen;    /* stamp up to which this CPU's translations are clean */
 	bool must_flush;
-	struct vmmu_sp *root;	 /* reference held; NULL: none yet */
-	union vmmu_role role;	 /* that the root must have */
+	struct vmmu_sp *root;    /* reference held; NULL: none yet */
+	union vmmu_role role;    /* that the root must have */
 	struct vmmu_entry entry; /* what to load for this root */
 	struct vmmu_last_table last_table;
+	struct vmmu_shadow_vcpu shadow;
 
 	struct vmmu_epoch_reader reader;
-	struct vmmu_slot slot; /* last hit ... */
+	struct vmmu_slot slot;    /* last hit ... */
 	uint64_t slot_generation; /* ... valid for this generation only */
 	struct vmmu_mmio_cache mmio;
 	struct vmmu_guard guard;
@@ -172,6 +221,9 @@ static inline bool vm_is_dead(const struct vmmu_vm *vm)
 /* The always-on check: false after killing the VM. */
 #define VMMU_CHECK(task, condition, reason, a, b)                                                  \
 	(VMMU_LIKELY(condition) || (vmmu_vm_kill((task), (reason), (a), (b)), false))
+
+/* The embedder broke a contract in a way that cannot be contained. Does not return. */
+_Noreturn void vmmu_panic(const struct vmmu_vm *vm, const char *text);
 
 void vmmu_trace_emit(struct vmmu_task *task, enum vmmu_trace_kind kind, unsigned level,
 		     const uint64_t abc[3]);

@@ -70,6 +70,8 @@ enum svm_next exit_npf(struct vcpu *vcpu)
 	case VMMU_OUTCOME_HOST_ERROR:
 	case VMMU_OUTCOME_NO_MEMORY:
 	case VMMU_OUTCOME_STUCK:
+	case VMMU_OUTCOME_INJECT:
+	case VMMU_OUTCOME_TABLE_WRITE:
 	case VMMU_OUTCOME_DEAD:
 	case VMMU_OUTCOME_COUNT:
 		break;

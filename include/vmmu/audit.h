@@ -6,6 +6,10 @@
 #include <vmmu/error.h>
 #include <vmmu/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* One violated invariant, in words with the entries involved. */
 struct vmmu_finding {
 	unsigned invariant; /* number in docs/architecture.md: 1 = I1 */
@@ -39,7 +43,7 @@ uint64_t vmmu_audit_step(struct vmmu_vm *vm, struct vmmu_audit *audit, uint64_t 
 /* Everything at once. Return: number of violations. */
 uint64_t vmmu_audit(struct vmmu_vm *vm, vmmu_finding_fn *report, void *context);
 
-/* Receives one line of text, without newline. */
+/* Receives one line of text, without newline. Must not call vmmu. The VM's lock is held. */
 typedef void vmmu_line_fn(void *context, const char *line);
 
 /**
@@ -50,5 +54,9 @@ typedef void vmmu_line_fn(void *context, const char *line);
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_explain(struct vmmu_vm *vm, unsigned space, vmmu_gpa_t gpa,
 					     vmmu_line_fn *emit, void *context);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -6,6 +6,10 @@
 #ifndef VMMU_ERROR_H
 #define VMMU_ERROR_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* One list: the enum, vmmu_error_text() and the table in docs/porting.md come from it. */
 #define VMMU_ERRORS(X)                                                                             \
 	X(OK, 0, "done")                                                                           \
@@ -17,7 +21,7 @@
 	X(EAGAIN, 6, "the VM changed meanwhile; call again")                                       \
 	X(EBUSY, 7, "still in use: vCPUs exist, or an invalidation is under way")                  \
 	X(EHOST, 8, "the host could not provide the guest's page")                                 \
-	X(ELIMIT, 9, "a fixed limit is reached (slots, vCPUs)")                                    \
+	X(ELIMIT, 9, "a fixed limit is reached (vCPUs of a VM)")                                   \
 	X(EDEAD, 10, "an internal check failed; this VM can only be destroyed")
 
 enum vmmu_error {
@@ -33,5 +37,9 @@ enum vmmu_error {
  * Context: any. Return: a constant string, never NULL ("unknown error" for other values).
  */
 const char *vmmu_error_text(enum vmmu_error error);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

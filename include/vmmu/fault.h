@@ -6,6 +6,10 @@
 #include <vmmu/error.h>
 #include <vmmu/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* What to do about a fault. */
 #define VMMU_OUTCOMES(X)                                                                           \
 	X(RESUME, "resume", "an entry was installed or widened: run the guest again")              \
@@ -17,6 +21,8 @@
 	X(HOST_ERROR, "host_error", "the host has no page for the frame: result.gfn says which")   \
 	X(NO_MEMORY, "no_memory", "no page for a table: make room and run the guest again")        \
 	X(STUCK, "stuck", "the same fault came back many times with nothing changed: report it")   \
+	X(INJECT, "inject", "shadow paging: the fault is the guest's own, hand it on")             \
+	X(TABLE_WRITE, "table_write", "shadow paging: a write to the guest's tables: emulate it")  \
 	X(DEAD, "dead", "an internal check failed: this VM must not run again")
 
 enum vmmu_outcome {
@@ -30,7 +36,7 @@ enum vmmu_outcome {
 const char *vmmu_outcome_name(enum vmmu_outcome outcome);
 
 enum vmmu_fault_flags {
-	VMMU_FAULT_PRESENT = 1u << 0,  /* the entry was present: a rights fault */
+	VMMU_FAULT_PRESENT = 1u << 0,  /* the entry was present: a rights fault. For the embedder */
 	VMMU_FAULT_RESERVED = 1u << 1, /* reserved bit, or EPT misconfiguration */
 	VMMU_FAULT_TABLE = 1u << 2,    /* the access was a read or an accessed/dirty update of
 					* the guest's own page tables, not the final access */
@@ -87,10 +93,15 @@ VMMU_MUST_CHECK enum vmmu_outcome vmmu_fault_handle(struct vmmu_vcpu *vcpu,
  *
  * Entries are readable, and writable if the host's page is at hand for writing; neither
  * accessed nor dirty. Context: as vmmu_fault_handle().
- * Return: VMMU_OK; VMMU_ENOENT, a frame without slot; VMMU_EAGAIN, the slots changed or an
- *         invalidation is under way; VMMU_EHOST; VMMU_ENOMEM; VMMU_EINVAL; VMMU_EDEAD.
+ * Return: VMMU_OK; VMMU_ENOENT, a frame without slot; VMMU_EAGAIN, the slots changed, an
+ *         invalidation is under way, or the host is still fetching a page; VMMU_EHOST;
+ *         VMMU_ENOMEM; VMMU_EINVAL, a range upside down or a shadow VM; VMMU_EDEAD.
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_prefault(struct vmmu_vcpu *vcpu, struct vmmu_gfn_range range,
 					      uint64_t *done);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -13,6 +13,10 @@
 #include <vmmu/trace.h>
 #include <vmmu/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* What tlb_flush is asked to do. */
 struct vmmu_flush {
 	void *vm_cookie;	     /* config.cookie of the VM */
@@ -76,7 +80,8 @@ struct vmmu_port {
 
 	/**
 	 * page_alloc - one zeroed 4 KiB page for vmmu's own use, or VMMU_PFN_NONE.
-	 * Called without locks of vmmu. May sleep. Failing is always survived.
+	 * Never called with the lock of the tables held; other slot changes of the VM wait while
+	 * one allocates. May sleep. Failing is always survived.
 	 */
 	vmmu_pfn_t (*page_alloc)(void *host);
 
@@ -113,6 +118,20 @@ struct vmmu_port {
 	 */
 	enum vmmu_page_status (*guest_page)(void *host, const struct vmmu_page_request *request,
 					    struct vmmu_page *pages);
+
+	/**
+	 * guest_page_now - what guest_page would answer for one frame, if it is at hand.
+	 * Called with a lock held: must not sleep. False: not at hand. Only for shadow paging,
+	 * and there mandatory if guest_page is set.
+	 */
+	bool (*guest_page_now)(void *host, uint64_t host_address, struct vmmu_page *page);
+
+	/**
+	 * guest_map - address of a guest page's frame in the library's address space, to read the
+	 * guest's page tables. Good until the host takes the page away. Mandatory for shadow
+	 * paging. Called with a lock held.
+	 */
+	void *(*guest_map)(void *host, vmmu_pfn_t pfn);
 
 	/**
 	 * memory_type - type for the frames of one leaf (@frames is 1, 512 or 262144).
@@ -156,5 +175,9 @@ struct vmmu_port {
 	 */
 	void (*panic)(void *host, const char *text);
 };
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -9,6 +9,10 @@
 #include <vmmu/error.h>
 #include <vmmu/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum vmmu_slot_flags {
 	VMMU_SLOT_READONLY = 1u << 0, /* reads map; writes come out as VMMU_OUTCOME_READONLY */
 	VMMU_SLOT_SMALL = 1u << 1,    /* 4K leaves only, whatever the host memory allows */
@@ -77,5 +81,9 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_slot_find(struct vmmu_vm *vm, unsigned spac
  * fill a cache then.
  */
 uint64_t vmmu_slot_generation(struct vmmu_vm *vm, unsigned space);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

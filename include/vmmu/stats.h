@@ -5,6 +5,10 @@
 
 #include <vmmu/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Raised when the meaning of an existing counter changes; new ones go to the end. */
 #define VMMU_STATS_VERSION 1u
 
@@ -20,6 +24,8 @@
 	X(FAULT_HOST_ERROR, "faults.host_error", "faults for which the host had no page")          \
 	X(FAULT_NO_MEMORY, "faults.no_memory", "faults for which there was no table page")         \
 	X(FAULT_STUCK, "faults.stuck", "faults that came back with nothing changed")               \
+	X(FAULT_INJECT, "faults.inject", "faults handed on to the guest")                          \
+	X(FAULT_TABLE_WRITE, "faults.table_write", "writes to pages that hold guest tables")       \
 	X(FAULT_DEAD, "faults.dead", "faults of a dead VM")                                        \
 	X(FAULT_4K, "faults.level.4k", "faults resolved by a 4K leaf")                             \
 	X(FAULT_2M, "faults.level.2m", "faults resolved by a 2M leaf")                             \
@@ -39,6 +45,13 @@
 	X(YIELDS, "zap.yields", "times a long operation let others run")                           \
 	X(INVALIDATIONS, "invalidate.total", "host invalidations begun")                           \
 	X(SLOT_CHANGES, "slots.changes", "slot sets published")                                    \
+	X(SHADOW_ZAPPED, "shadow.zapped", "shadow tables taken apart")                             \
+	X(SHADOW_RECLAIMED, "shadow.reclaimed", "of these, to stay within the quota")              \
+	X(SHADOW_FLOODED, "shadow.flooded", "of these, because they were written like data")       \
+	X(SHADOW_UNSYNC, "shadow.unsync", "tables that the guest was let write")                   \
+	X(SHADOW_SYNC, "shadow.sync", "tables brought up to date")                                 \
+	X(SHADOW_INVLPG, "shadow.invlpg", "single addresses flushed by the guest")                 \
+	X(SHADOW_WRITES, "shadow.writes", "emulated writes told")                                  \
 	X(AUDIT_STEPS, "audit.steps", "audit steps run")                                           \
 	X(AUDIT_FINDINGS, "audit.findings", "violations found")
 
@@ -63,5 +76,9 @@ const struct vmmu_stat_info *vmmu_stats_table(void);
  * no call is under way. Context: any thread, no lock needed.
  */
 void vmmu_stats_read(struct vmmu_vm *vm, uint64_t values[VMMU_STAT_COUNT]);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

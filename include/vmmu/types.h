@@ -10,6 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define VMMU_PAGE_SHIFT 12
 #define VMMU_PAGE_BYTES (1u << VMMU_PAGE_SHIFT)
 #define VMMU_TABLE_ENTRIES 512u /* entries of one hardware table, every format */
@@ -82,5 +86,9 @@ static inline uint64_t vmmu_level_frames(enum vmmu_level level)
 {
 	return UINT64_C(1) << (9u * ((unsigned)level - 1u));
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

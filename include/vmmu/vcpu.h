@@ -6,6 +6,10 @@
 #include <vmmu/error.h>
 #include <vmmu/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* What the hardware needs at the next guest entry. */
 struct vmmu_entry {
 	vmmu_hpa_t root;     /* physical address of the top table: nCR3, or EPTP bits 51:12 */
@@ -41,6 +45,8 @@ uint32_t vmmu_vcpu_index(const struct vmmu_vcpu *vcpu);
  * to port->tlb_flush. Call it with interrupts (or whatever tlb_flush uses to kick) held
  * off until the guest is entered, so that a kick which arrives between the two ends the
  * guest's run at once instead of being lost.
+ * If the root has to be made anew it may allocate and wait for the VM's lock, so a tlb_flush must
+ * never wait for a CPU that is not between enter and leave.
  * Checks at each call that the root is the one this vCPU must run on.
  * Context: the vCPU's thread. No sleep unless page_alloc does (first entry, new root).
  * Return:  VMMU_OK; VMMU_ENOMEM, no root: not running, make room and call again;
@@ -63,5 +69,9 @@ void vmmu_vcpu_moved(struct vmmu_vcpu *vcpu);
  * Return: VMMU_OK; VMMU_EINVAL, no such space; VMMU_EDEAD.
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_vcpu_set_space(struct vmmu_vcpu *vcpu, unsigned space);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -7,10 +7,15 @@
 #include <vmmu/port.h>
 #include <vmmu/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* What the hardware walks. */
 enum vmmu_format {
 	VMMU_FORMAT_NPT = 1, /* AMD nested paging, long-mode tables */
 	VMMU_FORMAT_EPT = 2, /* Intel extended page tables */
+	VMMU_FORMAT_SHADOW = 3, /* no nested paging: see shadow.h */
 };
 
 struct vmmu_vm_config {
@@ -24,6 +29,8 @@ struct vmmu_vm_config {
 	bool no_mmio_entries;	   /* never remember device frames in the tables */
 	bool zap_all_on_delete;	   /* a slot's end withdraws every translation of the VM,
 				    * not only the slot's own */
+	uint64_t table_quota;	   /* shadow: tables kept at most, but for what is in use; 0: one
+				    * for each 50 frames of the slots, 64 at least */
 	void *cookie;		   /* handed back in struct vmmu_flush */
 };
 
@@ -55,7 +62,9 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_vm_destroy(struct vmmu_vm *vm);
 /**
  * vmmu_vm_death() - why did the VM die?
  * Return: NULL while the VM is alive; else one sentence, valid until vmmu_vm_destroy().
- * Every call on a dead VM returns VMMU_EDEAD (faults: VMMU_OUTCOME_DEAD) and does nothing.
+ * vCPUs of a dead VM do not enter, faults end with VMMU_OUTCOME_DEAD, calls that change slots or
+ * vCPUs return VMMU_EDEAD and do nothing. Invalidation still withdraws (and says VMMU_EDEAD);
+ * vmmu_slot_find(), audit, explanation and statistics still answer.
  */
 const char *vmmu_vm_death(const struct vmmu_vm *vm);
 
@@ -96,10 +105,15 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_zap_range(struct vmmu_vm *vm, unsigned spac
 					       struct vmmu_gfn_range range);
 
 /**
- * vmmu_zap_all() - forget everything: every vCPU gets a new root at its next entry; the old
- * tables are taken apart before the call returns, in steps that yield.
+ * vmmu_zap_all() - forget everything: every vCPU gets a new root at its next entry; the tables
+ * that were in use are taken apart before the call returns, in steps that yield. Tables that
+ * another thread's call is already taking apart are left to it.
  * Context, Return: as vmmu_invalidate_begin().
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_zap_all(struct vmmu_vm *vm);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -7,6 +7,7 @@
 #include <vmmu/error.h>
 #include <vmmu/fault.h>
 #include <vmmu/port.h>
+#include <vmmu/shadow.h>
 #include <vmmu/slot.h>
 #include <vmmu/stats.h>
 #include <vmmu/trace.h>

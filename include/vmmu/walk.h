@@ -8,6 +8,10 @@
 
 #include <vmmu/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum vmmu_paging_mode {
 	VMMU_PAGING_OFF,     /* CR0.PG = 0: linear = physical, 32 bits */
 	VMMU_PAGING_32BIT,   /* two levels, 4-byte entries */
@@ -60,7 +64,8 @@ enum vmmu_walk_status {
 
 /* How the walker reads and updates the guest's tables. */
 struct vmmu_walk_ops {
-	/* One aligned entry of @bytes (4 or 8), read once, atomically. False: no memory there. */
+	/* One aligned entry of @bytes (4 or 8), read once, atomically; all 64 bits of *value are
+	 * written. False: no memory there. */
 	bool (*read)(void *context, vmmu_gpa_t gpa, unsigned bytes, uint64_t *value);
 	/* Compare-and-swap; false if the entry is no longer @old. *gone: no memory, or read-only:
 	 * the update is skipped. NULL: never update. */
@@ -70,6 +75,13 @@ struct vmmu_walk_ops {
 
 #define VMMU_WALK_LEVELS_MAX 5
 
+/* One entry on the way. */
+struct vmmu_walk_step {
+	vmmu_gpa_t gpa; /* where the entry is */
+	uint64_t value; /* as read, before accessed and dirty were set */
+	unsigned level; /* height of the table it is in: 1..5 */
+};
+
 struct vmmu_walk_result {
 	vmmu_gpa_t gpa;		/* OK: where the address lies */
 	uint64_t page_bytes;	/* OK: size of the guest's page */
@@ -78,11 +90,7 @@ struct vmmu_walk_result {
 	uint32_t error_code;	/* FAULT: enum vmmu_pf_bits */
 	vmmu_gpa_t table_gpa;	/* UNREADABLE: the entry that could not be read */
 	unsigned levels;	/* entries read; [0] is the top one */
-	struct {
-		vmmu_gpa_t gpa;	 /* where the entry is */
-		uint64_t value;	 /* as read (before an accessed/dirty update) */
-		unsigned level;	 /* height of the table it is in: 1..5 */
-	} step[VMMU_WALK_LEVELS_MAX];
+	struct vmmu_walk_step step[VMMU_WALK_LEVELS_MAX];
 };
 
 /**
@@ -96,5 +104,9 @@ struct vmmu_walk_result {
 enum vmmu_walk_status vmmu_walk(const struct vmmu_paging *paging, vmmu_gva_t gva, uint32_t flags,
 				const struct vmmu_walk_ops *ops, void *context,
 				struct vmmu_walk_result *result);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -109,8 +109,8 @@ enum vmmu_error sim_slot_move(struct sim_vm *sim, unsigned space, uint16_t id, u
  */
 static enum sim_access_kind as_seen(const struct sim_vm *sim, enum sim_access_kind kind)
 {
-	bool table_writes = sim->options.vm.format == VMMU_FORMAT_NPT ||
-			    !sim->options.vm.no_accessed_dirty;
+	bool table_writes =
+		sim->options.vm.format == VMMU_FORMAT_NPT || !sim->options.vm.no_accessed_dirty;
 
 	return kind == SIM_TABLE_READ && table_writes ? SIM_TABLE_WRITE : kind;
 }
@@ -167,8 +167,10 @@ static void transfer(struct sim_vm *sim, unsigned vcpu, uint64_t gpa, enum sim_a
 			*written = 1;
 		sim_ram_write(sim->machine, hpa, *value);
 		if (!oracle_store(sim->oracle, sim->space[vcpu], (sim_gpa_t){gpa}, *value))
-			sim_violation(sim->machine, "vCPU %u wrote to %llx, where there is no "
-				      "memory to write", vcpu, (unsigned long long)gpa);
+			sim_violation(sim->machine,
+				      "vCPU %u wrote to %llx, where there is no "
+				      "memory to write",
+				      vcpu, (unsigned long long)gpa);
 	} else {
 		*value = sim_ram_read(sim->machine, hpa);
 		check_value(sim, vcpu, gpa, *value);
@@ -179,9 +181,8 @@ static void transfer(struct sim_vm *sim, unsigned vcpu, uint64_t gpa, enum sim_a
 static void must_be(struct sim_vm *sim, unsigned vcpu, uint64_t gpa, enum oracle_kind kind,
 		    enum sim_access_kind access, const char *words)
 {
-	struct oracle_answers answers =
-		oracle_expect(sim->oracle, sim->space[vcpu], (sim_gpa_t){gpa},
-			      as_seen(sim, access));
+	struct oracle_answers answers = oracle_expect(sim->oracle, sim->space[vcpu],
+						      (sim_gpa_t){gpa}, as_seen(sim, access));
 
 	if (!host_can(answers, kind))
 		sim_violation(sim->machine, "vCPU %u at %llx: the library says %s, the oracle not",
@@ -230,6 +231,10 @@ enum sim_access_end sim_vm_access(struct sim_vm *sim, unsigned vcpu, uint64_t gp
 			sim->stuck++;
 			return SIM_ACCESS_STUCK;
 		case VMMU_OUTCOME_NO_MEMORY:
+		case VMMU_OUTCOME_INJECT:
+		case VMMU_OUTCOME_TABLE_WRITE:
+			sim_violation(sim->machine, "an outcome that only shadow paging has");
+			return SIM_ACCESS_ERROR;
 		case VMMU_OUTCOME_DEAD:
 		case VMMU_OUTCOME_COUNT:
 			return SIM_ACCESS_ERROR;

@@ -20,11 +20,11 @@ struct sim_vm_options {
 	struct sim_config machine;
 	struct vmmu_vm_config vm; /* zero members take defaults */
 	enum sim_level run_level; /* host memory comes in runs of this size */
-	bool direct;		  /* no guest_page callback: slots name host-physical memory */
-	bool rsvd_without_p;	  /* QEMU's reserved-bit faults */
-	bool own_locks;		  /* the port brings its locks */
-	bool eager_yield;	  /* every chance to yield is taken */
-	bool patient;		  /* host pages are answered PENDING first */
+	bool direct;              /* no guest_page callback: slots name host-physical memory */
+	bool rsvd_without_p;      /* QEMU's reserved-bit faults */
+	bool own_locks;           /* the port brings its locks */
+	bool eager_yield;         /* every chance to yield is taken */
+	bool patient;             /* host pages are answered PENDING first */
 };
 
 struct sim_vm;

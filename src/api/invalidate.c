@@ -14,7 +14,7 @@
 #include <vmmu/slot.h>
 #include <vmmu/vm.h>
 
-#include "tdp/tdp.h"
+#include "api/engines.h"
 #include "vm.h"
 
 static bool range_is_valid(const struct vmmu_vm *vm, unsigned space, struct vmmu_gfn_range range)
@@ -60,10 +60,13 @@ enum vmmu_error vmmu_invalidate_begin(struct vmmu_vm *vm, unsigned space,
 
 	if (!range_is_valid(vm, space, range))
 		return VMMU_EINVAL;
+	task.space = space;
 	vmmu_section_begin(&task);
 	trace(&task, VMMU_TRACE_INVALIDATE, 0, range.start.n, range.end.n, 1);
 	withdrawn_begin(&vm->invalidations.frames[space], range.start.n, range.end.n);
-	vmmu_tdp_zap_space(&task, space, range);
+	vm->invalidations.beginning++;
+	vmmu_zap_space(&task, space, range);
+	vm->invalidations.beginning--;
 	vmmu_section_end(&task);
 	stat_add(&task, VMMU_STAT_INVALIDATIONS, 1);
 	return done(vm);
@@ -76,6 +79,7 @@ enum vmmu_error vmmu_invalidate_end(struct vmmu_vm *vm, unsigned space, struct v
 
 	if (!range_is_valid(vm, space, range))
 		return VMMU_EINVAL;
+	task.space = space;
 	vmmu_section_begin(&task);
 	begun = withdrawn_end(vm, &vm->invalidations.frames[space]);
 	trace(&task, VMMU_TRACE_INVALIDATE, 0, range.start.n, range.end.n, 2);
@@ -93,6 +97,7 @@ static void zap_host_range(struct vmmu_task *task, unsigned space, uint64_t star
 	vmmu_gfn_t next = {0};
 	const struct vmmu_slot *slot;
 
+	task->space = space;
 	while ((slot = vmmu_slots_from(vmmu_slots_now(&task->vm->spaces[space]), next)) != NULL) {
 		uint64_t bytes = (uint64_t)slot->count << VMMU_PAGE_SHIFT;
 		uint64_t from = start > slot->host_base ? start - slot->host_base : 0;
@@ -106,7 +111,7 @@ static void zap_host_range(struct vmmu_task *task, unsigned space, uint64_t star
 			continue;
 		range.start.n = slot->base.n + (from >> VMMU_PAGE_SHIFT);
 		range.end.n = slot->base.n + (to >> VMMU_PAGE_SHIFT);
-		vmmu_tdp_zap_space(task, space, range);
+		vmmu_zap_space(task, space, range);
 	}
 }
 
@@ -123,8 +128,11 @@ enum vmmu_error vmmu_invalidate_host_begin(struct vmmu_vm *vm, uint64_t start, u
 		return VMMU_EINVAL;
 	vmmu_section_begin(&task);
 	withdrawn_begin(&vm->invalidations.host, start, end);
+	trace(&task, VMMU_TRACE_INVALIDATE, 0, start, end, 3);
+	vm->invalidations.beginning++;
 	for (unsigned space = 0; space < vm->config.spaces; space++)
 		zap_host_range(&task, space, start, end);
+	vm->invalidations.beginning--;
 	vmmu_section_end(&task);
 	stat_add(&task, VMMU_STAT_INVALIDATIONS, 1);
 	return done(vm);
@@ -139,6 +147,7 @@ enum vmmu_error vmmu_invalidate_host_end(struct vmmu_vm *vm, uint64_t start, uin
 		return VMMU_EINVAL;
 	vmmu_section_begin(&task);
 	begun = withdrawn_end(vm, &vm->invalidations.host);
+	trace(&task, VMMU_TRACE_INVALIDATE, 0, start, end, 4);
 	vmmu_section_end(&task);
 	return begun ? done(vm) : VMMU_EINVAL;
 }
@@ -149,8 +158,9 @@ enum vmmu_error vmmu_zap_range(struct vmmu_vm *vm, unsigned space, struct vmmu_g
 
 	if (!range_is_valid(vm, space, range))
 		return VMMU_EINVAL;
+	task.space = space;
 	vmmu_section_begin(&task);
-	vmmu_tdp_zap_space(&task, space, range);
+	vmmu_zap_space(&task, space, range);
 	vmmu_section_end(&task);
 	return done(vm);
 }
@@ -160,7 +170,7 @@ enum vmmu_error vmmu_zap_all(struct vmmu_vm *vm)
 	struct vmmu_task task = task_of_vm(vm);
 
 	vmmu_section_begin(&task);
-	vmmu_tdp_zap_all(&task);
+	vmmu_zap_everything(&task);
 	vmmu_section_end(&task);
 	return done(vm);
 }

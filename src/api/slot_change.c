@@ -10,11 +10,11 @@
  */
 #include <vmmu/slot.h>
 
-#include "tdp/tdp.h"
+#include "api/engines.h"
 #include "vm.h"
 
 #define IDS_PER_PAGE (VMMU_PAGE_BYTES / sizeof(uint64_t))
-_Static_assert(VMMU_ID_PAGES * IDS_PER_PAGE >= VMMU_SLOTS_MAX, "every slot id has its place");
+_Static_assert(VMMU_ID_PAGES *IDS_PER_PAGE >= VMMU_SLOTS_MAX, "every slot id has its place");
 
 #define KNOWN_FLAGS ((uint32_t)VMMU_SLOT_READONLY | (uint32_t)VMMU_SLOT_SMALL)
 
@@ -81,8 +81,8 @@ static enum vmmu_error check_frames(const struct vmmu_vm *vm, vmmu_gfn_t base, u
 
 static enum vmmu_error check_config(const struct vmmu_vm *vm, const struct vmmu_slot_config *c)
 {
-	if (c->space >= vm->config.spaces || c->id >= VMMU_SLOTS_MAX ||
-	    (c->flags & ~KNOWN_FLAGS) || (c->host_base & (VMMU_PAGE_BYTES - 1)))
+	if (c->space >= vm->config.spaces || c->id >= VMMU_SLOTS_MAX || (c->flags & ~KNOWN_FLAGS) ||
+	    (c->host_base & (VMMU_PAGE_BYTES - 1)))
 		return VMMU_EINVAL;
 	if (c->count <= INT32_MAX && c->host_base + (c->count << VMMU_PAGE_SHIFT) < c->host_base)
 		return VMMU_EINVAL;
@@ -112,7 +112,20 @@ struct change {
 /* Entries hold only some bits of the generation: when those start over, none may be left. */
 static bool generation_wraps(const struct vmmu_vm *vm, uint64_t generation)
 {
-	return (generation & vm->fmt.generation_mask) < vm->config.spaces;
+	return (generation & vm->fmt.generation_mask) < vm->config.spaces &&
+	       vm->config.format != VMMU_FORMAT_SHADOW;
+}
+
+/* Shadow tables kept at most: by configuration, or in proportion to the guest's memory. */
+static void set_quota(struct vmmu_vm *vm)
+{
+	uint64_t frames = 0;
+
+	for (unsigned space = 0; space < vm->config.spaces; space++)
+		frames += atomic_get(&vm->frames_total[space]);
+	vm->shades.quota = vm->config.table_quota ? vm->config.table_quota : frames / 50;
+	if (vm->shades.quota < 64)
+		vm->shades.quota = 64;
 }
 
 static void publish(struct change *c, struct vmmu_task *task) VMMU_REQUIRES(vmmu_slots_lock)
@@ -122,6 +135,7 @@ static void publish(struct change *c, struct vmmu_task *task) VMMU_REQUIRES(vmmu
 	struct vmmu_slot_set *old = vmmu_slots_now(space), *set = c->edit.set;
 	bool everything = vm->config.zap_all_on_delete && c->withdraw.start.n != c->withdraw.end.n;
 
+	task->space = c->space;
 	set->generation = old->generation + vm->config.spaces;
 	vmmu_section_begin(task);
 	/* Set first: whoever reads the new generation finds the new set. */
@@ -129,10 +143,12 @@ static void publish(struct change *c, struct vmmu_task *task) VMMU_REQUIRES(vmmu
 	atomic_put_release(&space->generation, set->generation | VMMU_GENERATION_IN_PROGRESS);
 	atomic_put(&vm->slots_total[c->space], set->slots);
 	atomic_put(&vm->frames_total[c->space], set->frames);
+	set_quota(vm);
 	if (everything || generation_wraps(vm, set->generation))
-		vmmu_tdp_zap_all(task);
-	else if (c->withdraw.start.n != c->withdraw.end.n && !VMMU_MUTANT(DELETE_KEEPS))
-		vmmu_tdp_zap_space(task, c->space, c->withdraw);
+		vmmu_zap_everything(task);
+	/* Also after that: a root that another thread is taking apart may still hold some. */
+	if (c->withdraw.start.n != c->withdraw.end.n && !VMMU_MUTANT(DELETE_KEEPS))
+		vmmu_zap_slot(task, c->space, c->withdraw);
 	atomic_put_release(&space->generation, set->generation);
 	vmmu_section_end(task);
 	stat_add(task, VMMU_STAT_SLOT_CHANGES, 1);
@@ -195,8 +211,8 @@ enum vmmu_error vmmu_slot_create(struct vmmu_vm *vm, const struct vmmu_slot_conf
 	return error;
 }
 
-static enum vmmu_error delete(struct vmmu_vm *vm, unsigned space, uint16_t id,
-			      struct vmmu_task *task) VMMU_REQUIRES(vmmu_slots_lock)
+static enum vmmu_error delete (struct vmmu_vm *vm, unsigned space, uint16_t id,
+			       struct vmmu_task *task)VMMU_REQUIRES(vmmu_slots_lock)
 {
 	const struct vmmu_slot *slot = slot_of_id(vm, space, id);
 	struct change c = {.vm = vm, .space = space};

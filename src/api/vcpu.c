@@ -2,7 +2,7 @@
 /* vCPUs: creation, entry, roots. */
 #include <vmmu/vcpu.h>
 
-#include "tdp/tdp.h"
+#include "api/engines.h"
 #include "vm.h"
 
 enum vmmu_error vmmu_vcpu_create(struct vmmu_vm *vm, void *cookie, struct vmmu_vcpu **out)
@@ -26,6 +26,10 @@ enum vmmu_error vmmu_vcpu_create(struct vmmu_vm *vm, void *cookie, struct vmmu_v
 	vcpu->must_flush = true;
 	vcpu->slot_generation = UINT64_MAX;
 	vcpu->mmio.generation = UINT64_MAX;
+	if (vm->config.format == VMMU_FORMAT_SHADOW && !vmmu_shadow_vcpu_init(vcpu)) {
+		vm->port->page_free(vm->host, pfn);
+		return VMMU_ENOMEM;
+	}
 	vmmu_section_begin(&task);
 	if (vm->vcpu_count == VMMU_VCPUS_MAX) {
 		error = VMMU_ELIMIT;
@@ -37,10 +41,13 @@ enum vmmu_error vmmu_vcpu_create(struct vmmu_vm *vm, void *cookie, struct vmmu_v
 		vm->vcpu_count++;
 	}
 	vmmu_section_end(&task);
-	if (error != VMMU_OK)
-		vm->port->page_free(vm->host, pfn);
-	else
+	if (error == VMMU_OK) {
 		*out = vcpu;
+		return error;
+	}
+	if (vm->config.format == VMMU_FORMAT_SHADOW)
+		vmmu_shadow_vcpu_fini(vcpu);
+	vm->port->page_free(vm->host, pfn);
 	return error;
 }
 
@@ -64,6 +71,10 @@ void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
 	struct vmmu_vm *vm = vcpu->vm;
 	struct vmmu_task task = task_of_vm(vm);
 
+	if (atomic_get(&vcpu->in_guest))
+		vmmu_panic(vm, "vmmu_vcpu_destroy() of a vCPU that is in the guest");
+	if (vm->config.format == VMMU_FORMAT_SHADOW)
+		vmmu_shadow_vcpu_fini(vcpu);
 	vmmu_cache_drain(vm, &vcpu->cache);
 	vmmu_section_begin(&task);
 	if (vcpu->root)
@@ -96,15 +107,18 @@ enum vmmu_error vmmu_vcpu_enter(struct vmmu_vcpu *vcpu, struct vmmu_entry *entry
 
 		/* Running from here on, for those who withdraw: the swap comes before every look
 		 * at what they may have changed. Pairs with flush() in debt.c. */
-		(void)atomic_swap(&vcpu->in_guest, 1);
+		if (VMMU_UNLIKELY(atomic_swap(&vcpu->in_guest, 1)))
+			vmmu_panic(vm, "vmmu_vcpu_enter() without vmmu_vcpu_leave()");
 		if (VMMU_LIKELY(root_fits(vcpu)) && VMMU_LIKELY(!vm_is_dead(vm)))
 			break;
 		atomic_put_release(&vcpu->in_guest, 0);
-		error = vmmu_vcpu_load_root(vcpu);
+		error = vmmu_load_root(vcpu);
 		if (error != VMMU_OK)
 			return error;
 	}
 	stamp = atomic_get_ordered(&vm->flush_stamp);
+	if (VMMU_UNLIKELY(vcpu->shadow.own))
+		vmmu_shadow_fill_pdptes(vcpu);
 	*entry = vcpu->entry;
 	entry->flush = vcpu->must_flush || stamp != vcpu->flush_seen;
 	vcpu->must_flush = false;
@@ -129,7 +143,10 @@ enum vmmu_error vmmu_vcpu_set_space(struct vmmu_vcpu *vcpu, unsigned space)
 	if (space >= vcpu->vm->config.spaces)
 		return VMMU_EINVAL;
 	vcpu->space = space;
-	vcpu->role = vmmu_root_role(vcpu->vm, space);
+	if (vcpu->vm->config.format == VMMU_FORMAT_SHADOW)
+		vcpu->role.space = space & 3u;
+	else
+		vcpu->role = vmmu_root_role(vcpu->vm, space);
 	vcpu->slot_generation = UINT64_MAX;
 	vcpu->mmio.generation = UINT64_MAX;
 	return VMMU_OK;

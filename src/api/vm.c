@@ -2,7 +2,7 @@
 /* VMs: creation, destruction, counters. */
 #include <vmmu/vm.h>
 
-#include "tdp/tdp.h"
+#include "api/engines.h"
 #include "vm.h"
 
 static bool port_is_valid(const struct vmmu_port *port)
@@ -11,19 +11,26 @@ static bool port_is_valid(const struct vmmu_port *port)
 
 	if (!port->page_alloc || !port->page_free || !port->page_map || !port->tlb_flush)
 		return false;
-	return !locks || (locks->create && locks->destroy && locks->acquire_shared &&
-			  locks->release_shared && locks->acquire_exclusive &&
-			  locks->release_exclusive);
+	return !locks ||
+	       (locks->create && locks->destroy && locks->acquire_shared && locks->release_shared &&
+		locks->acquire_exclusive && locks->release_exclusive);
 }
 
 static bool config_is_valid(const struct vmmu_vm_config *c)
 {
-	return (c->format == VMMU_FORMAT_NPT || c->format == VMMU_FORMAT_EPT) &&
+	return c->format >= VMMU_FORMAT_NPT && c->format <= VMMU_FORMAT_SHADOW &&
 	       (c->root_level == 4 || c->root_level == 5) && c->physical_bits >= 32 &&
 	       c->physical_bits <= 52 && c->max_leaf >= VMMU_LEVEL_4K &&
 	       c->max_leaf <= VMMU_LEVEL_1G && c->spaces >= 1 && c->spaces <= VMMU_SPACES_MAX &&
 	       c->prefetch <= VMMU_PREFETCH_MAX && !(c->prefetch & (c->prefetch - 1)) &&
-	       !(c->no_accessed_dirty && c->format == VMMU_FORMAT_NPT);
+	       !(c->no_accessed_dirty && c->format != VMMU_FORMAT_EPT);
+}
+
+/* Shadow paging reads the guest's memory. */
+static bool port_fits(const struct vmmu_port *port, const struct vmmu_vm_config *config)
+{
+	return config->format != VMMU_FORMAT_SHADOW ||
+	       (port->guest_map && (!port->guest_page || port->guest_page_now));
 }
 
 /* Frames that the tables can map: guest-physical addresses have 52 bits at most. */
@@ -31,6 +38,9 @@ static vmmu_gfn_t gfn_end_of(const struct vmmu_vm_config *config)
 {
 	unsigned bits = VMMU_PAGE_SHIFT + 9 * config->root_level;
 
+	/* Maps of frames reach as far. */
+	if (config->format == VMMU_FORMAT_SHADOW)
+		bits = VMMU_FRAMEMAP_KEY_BITS + VMMU_PAGE_SHIFT;
 	return (vmmu_gfn_t){UINT64_C(1) << ((bits < 52 ? bits : 52) - VMMU_PAGE_SHIFT)};
 }
 
@@ -40,6 +50,7 @@ static void fini(struct vmmu_vm *vm)
 	for (unsigned space = 0; space < vm->config.spaces; space++)
 		vmmu_slots_fini(vm, space);
 	vmmu_pages_fini(vm);
+	vmmu_framemap_fini(vm);
 	vmmu_rwlock_fini(&vm->mmu_lock, vm->port, vm->host);
 }
 
@@ -59,7 +70,7 @@ enum vmmu_error vmmu_vm_create(const struct vmmu_port *port, void *host,
 	struct vmmu_vm *vm;
 	vmmu_pfn_t pfn;
 
-	if (!port_is_valid(port) || !config_is_valid(config))
+	if (!port_is_valid(port) || !config_is_valid(config) || !port_fits(port, config))
 		return VMMU_EINVAL;
 	pfn = port->page_alloc(host);
 	if (vmmu_pfn_is_none(pfn))
@@ -91,7 +102,7 @@ enum vmmu_error vmmu_vm_destroy(struct vmmu_vm *vm)
 	if (vm->vcpu_count)
 		return VMMU_EBUSY;
 	vmmu_section_begin(&task);
-	vmmu_tdp_zap_all(&task);
+	vmmu_zap_everything(&task);
 	vmmu_section_end(&task);
 	while (atomic_get(&vm->pages.retired_count))
 		vmmu_table_collect(vm);

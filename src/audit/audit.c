@@ -6,23 +6,14 @@
  */
 #include <vmmu/audit.h>
 
+#include "audit/auditor.h"
 #include "base/text.h"
-#include "tdp/tdp.h"
+#include "shadow/shade.h"
 #include "vm.h"
-
-struct auditor {
-	struct vmmu_vm *vm;
-	vmmu_finding_fn *report;
-	void *context;
-	uint64_t found;
-	/* recount, meaningful for a whole pass in one step */
-	uint64_t entries, tables, links;
-	uint64_t leaves[VMMU_LEAF_SIZES];
-};
 
 /* ---- findings ---- */
 
-static void find(struct auditor *a, unsigned invariant, const struct vmmu_text *text,
+static void find(struct vmmu_auditor *a, unsigned invariant, const struct vmmu_text *text,
 		 vmmu_gfn_t gfn, uint64_t entry)
 {
 	struct vmmu_finding finding = {
@@ -37,39 +28,39 @@ static void find(struct auditor *a, unsigned invariant, const struct vmmu_text *
 		a->report(a->context, &finding);
 }
 
-static void find_entry(struct auditor *a, unsigned invariant, const char *words,
-		       const struct vmmu_iter *at)
+void vmmu_audit_entry(struct vmmu_auditor *a, unsigned invariant, const char *words,
+		      const struct vmmu_iter *at)
 {
 	struct vmmu_text text;
 
-	text_clear(&text);
-	text_add(&text, "I");
-	text_dec(&text, invariant);
-	text_add(&text, ": ");
-	text_add(&text, words);
-	text_add(&text, ": gfn ");
-	text_hex(&text, at->gfn.n);
-	text_add(&text, ", level ");
-	text_dec(&text, at->level);
-	text_add(&text, ", entry ");
-	text_hex(&text, at->old.raw);
+	vmmu_text_clear(&text);
+	vmmu_text_add(&text, "I");
+	vmmu_text_dec(&text, invariant);
+	vmmu_text_add(&text, ": ");
+	vmmu_text_add(&text, words);
+	vmmu_text_add(&text, ": gfn ");
+	vmmu_text_hex(&text, at->gfn.n);
+	vmmu_text_add(&text, ", level ");
+	vmmu_text_dec(&text, at->level);
+	vmmu_text_add(&text, ", entry ");
+	vmmu_text_hex(&text, at->old.raw);
 	find(a, invariant, &text, at->gfn, at->old.raw);
 }
 
-static void find_numbers(struct auditor *a, unsigned invariant, const char *words, uint64_t kept,
-			 uint64_t counted)
+void vmmu_audit_numbers(struct vmmu_auditor *a, unsigned invariant, const char *words,
+			uint64_t kept, uint64_t counted)
 {
 	struct vmmu_text text;
 
-	text_clear(&text);
-	text_add(&text, "I");
-	text_dec(&text, invariant);
-	text_add(&text, ": ");
-	text_add(&text, words);
-	text_add(&text, ": kept ");
-	text_dec(&text, kept);
-	text_add(&text, ", counted ");
-	text_dec(&text, counted);
+	vmmu_text_clear(&text);
+	vmmu_text_add(&text, "I");
+	vmmu_text_dec(&text, invariant);
+	vmmu_text_add(&text, ": ");
+	vmmu_text_add(&text, words);
+	vmmu_text_add(&text, ": kept ");
+	vmmu_text_dec(&text, kept);
+	vmmu_text_add(&text, ", counted ");
+	vmmu_text_dec(&text, counted);
 	find(a, invariant, &text, (vmmu_gfn_t){0}, kept);
 }
 
@@ -80,44 +71,54 @@ static bool withdrawn_meets(const struct vmmu_withdrawn *w, uint64_t start, uint
 	return w->active && start < w->end && w->start < end;
 }
 
-static void check_leaf(struct auditor *a, const struct vmmu_sp *sp, const struct vmmu_iter *at)
+void vmmu_audit_leaf(struct vmmu_auditor *a, unsigned space, const struct vmmu_iter *at)
 {
 	const struct vmmu_vm *vm = a->vm;
-	const struct vmmu_slot_set *set = vmmu_slots_now(&vm->spaces[sp->role.space]);
+	const struct vmmu_slot_set *set = vmmu_slots_now(&vm->spaces[space]);
 	const struct vmmu_slot *slot = vmmu_slots_find(set, at->gfn);
 	uint64_t frames = vmmu_level_frames(at->level), host;
 
 	if (at->level <= VMMU_LEVEL_1G)
 		a->leaves[at->level - VMMU_LEVEL_4K]++;
+	/* While a change is under way its old translations are still being withdrawn. */
+	if (atomic_get(&vm->spaces[space].generation) & VMMU_GENERATION_IN_PROGRESS)
+		return;
 	if (!slot || at->gfn.n + frames > slot->base.n + slot->count) {
-		find_entry(a, 1, "a leaf maps frames that no single slot holds", at);
+		vmmu_audit_entry(a, 1, "a leaf maps frames that no single slot holds", at);
 		return;
 	}
-	if (spte_access(&vm->fmt, at->old) & ~vmmu_slot_access(slot))
-		find_entry(a, 1, "a leaf grants more than its slot", at);
 	if (at->level > vm->config.max_leaf ||
 	    (at->level > VMMU_LEVEL_4K && vmmu_slot_level(slot, at->gfn, at->level) < at->level))
-		find_entry(a, 1, "a leaf is larger than slot or configuration allow", at);
+		vmmu_audit_entry(a, 1, "a leaf is larger than slot or configuration allow", at);
+	if (spte_access(&vm->fmt, at->old) & VMMU_ACCESS_WRITE & ~vmmu_slot_access(slot))
+		vmmu_audit_entry(a, 1, "a leaf grants more than its slot", at);
 	if (!vm->port->guest_page &&
 	    spte_pfn(at->old).n != vmmu_slot_host(slot, at->gfn) >> VMMU_PAGE_SHIFT)
-		find_entry(a, 1, "a leaf maps another host frame than its slot names", at);
+		vmmu_audit_entry(a, 1, "a leaf maps another host frame than its slot names", at);
 	host = vmmu_slot_host(slot, at->gfn);
-	if (withdrawn_meets(&vm->invalidations.frames[sp->role.space], at->gfn.n,
-			    at->gfn.n + frames) ||
+	if (vm->invalidations.beginning)
+		return;
+	/* Of several only the range that covers all of them is known, with gaps in it. */
+	if (vm->invalidations.frames[space].active + vm->invalidations.host.active > 1)
+		return;
+	if (withdrawn_meets(&vm->invalidations.frames[space], at->gfn.n, at->gfn.n + frames) ||
 	    withdrawn_meets(&vm->invalidations.host, host, host + (frames << VMMU_PAGE_SHIFT)))
-		find_entry(a, 10, "a leaf maps what the host is taking away", at);
+		vmmu_audit_entry(a, 10, "a leaf maps what the host is taking away", at);
 }
 
-static void check_mmio(struct auditor *a, const struct vmmu_sp *sp, const struct vmmu_iter *at)
+static void check_mmio(struct vmmu_auditor *a, const struct vmmu_sp *sp, const struct vmmu_iter *at)
 {
 	const struct vmmu_slot_set *set = vmmu_slots_now(&a->vm->spaces[sp->role.space]);
 	uint64_t now = set->generation & a->vm->fmt.generation_mask;
 
-	if (spte_mmio_generation(at->old) == now && vmmu_slots_find(set, at->gfn))
-		find_entry(a, 13, "a device entry of this generation stands where a slot is", at);
+	if (atomic_get(&a->vm->spaces[sp->role.space].generation) & VMMU_GENERATION_IN_PROGRESS)
+		return;
+	if (vmmu_spte_mmio_generation(at->old) == now && vmmu_slots_find(set, at->gfn))
+		vmmu_audit_entry(a, 13, "a device entry of this generation stands where a slot is",
+				 at);
 }
 
-static void check_link(struct auditor *a, const struct vmmu_sp *sp, const struct vmmu_iter *at)
+static void check_link(struct vmmu_auditor *a, const struct vmmu_sp *sp, const struct vmmu_iter *at)
 {
 	struct vmmu_sp *child = vmmu_table_find(a->vm, spte_pfn(at->old));
 	union vmmu_role role = sp->role;
@@ -125,14 +126,15 @@ static void check_link(struct auditor *a, const struct vmmu_sp *sp, const struct
 	a->links++;
 	role.level = (sp->role.level - 1u) & 0xfu;
 	if (!child)
-		find_entry(a, 12, "an entry points to a page that is no table (any more)", at);
+		vmmu_audit_entry(a, 12, "an entry points to a page that is no table (any more)",
+				 at);
 	else if (child->state != VMMU_SP_LIVE)
-		find_entry(a, 12, "an entry points to a table that was taken out", at);
+		vmmu_audit_entry(a, 12, "an entry points to a table that was taken out", at);
 	else if (child->gfn.n != at->gfn.n || child->role.word != role.word)
-		find_entry(a, 7, "an entry points to a table of another place or role", at);
+		vmmu_audit_entry(a, 7, "an entry points to a table of another place or role", at);
 }
 
-static void check_entry(struct auditor *a, const struct vmmu_sp *sp, unsigned index)
+static void check_entry(struct vmmu_auditor *a, const struct vmmu_sp *sp, unsigned index)
 {
 	enum vmmu_level level = sp->role.level;
 	struct vmmu_iter at = {
@@ -145,12 +147,12 @@ static void check_entry(struct auditor *a, const struct vmmu_sp *sp, unsigned in
 	a->entries++;
 	if (!at.old.raw)
 		return;
-	problem = spte_problem(&a->vm->fmt, at.old, level);
+	problem = vmmu_spte_problem(&a->vm->fmt, at.old, level);
 	if (problem)
-		find_entry(a, 15, problem, &at);
+		vmmu_audit_entry(a, 15, problem, &at);
 	switch (spte_kind(at.old)) {
 	case VMMU_KIND_LEAF:
-		check_leaf(a, sp, &at);
+		vmmu_audit_leaf(a, sp->role.space, &at);
 		break;
 	case VMMU_KIND_TABLE:
 		check_link(a, sp, &at);
@@ -159,7 +161,7 @@ static void check_entry(struct auditor *a, const struct vmmu_sp *sp, unsigned in
 		check_mmio(a, sp, &at);
 		break;
 	case VMMU_KIND_FROZEN:
-		find_entry(a, 12, "a frozen entry in a table that is in use", &at);
+		vmmu_audit_entry(a, 12, "a frozen entry in a table that is in use", &at);
 		break;
 	case VMMU_KIND_EMPTY:
 	case VMMU_KIND_COUNT:
@@ -167,13 +169,17 @@ static void check_entry(struct auditor *a, const struct vmmu_sp *sp, unsigned in
 	}
 }
 
-static void check_table(struct auditor *a, const struct vmmu_sp *sp)
+static void check_table(struct vmmu_auditor *a, struct vmmu_sp *sp) VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	struct vmmu_iter at = {.gfn = sp->gfn, .level = sp->role.level};
 
 	a->tables++;
 	if (sp->state != VMMU_SP_LIVE) {
-		find_entry(a, 12, "a table in the index is not in use", &at);
+		vmmu_audit_entry(a, 12, "a table in the index is not in use", &at);
+		return;
+	}
+	if (a->vm->config.format == VMMU_FORMAT_SHADOW) {
+		vmmu_audit_shade(a, sp);
 		return;
 	}
 	for (unsigned index = 0; index < VMMU_TABLE_ENTRIES; index++)
@@ -191,7 +197,7 @@ static uint64_t users_of(const struct vmmu_vm *vm, const struct vmmu_sp *root)
 	return users;
 }
 
-static uint64_t check_roots(struct auditor *a)
+static uint64_t check_roots(struct vmmu_auditor *a)
 {
 	const struct vmmu_vm *vm = a->vm;
 	uint64_t count = 0;
@@ -202,19 +208,29 @@ static uint64_t check_roots(struct auditor *a)
 		count++;
 		/* Zappers that pause hold references, too: more is possible, less is not. */
 		if (root->users < users)
-			find_numbers(a, 9, "references of a root", root->users, users);
+			vmmu_audit_numbers(a, 9, "references of a root", root->users, users);
 	}
 	return count;
 }
 
-static void check_vcpus(struct auditor *a)
+/* From the vCPU's state, not from what it remembers of it. */
+static union vmmu_role wanted_role(const struct vmmu_vcpu *v)
 {
-	for (const struct vmmu_vcpu *v = a->vm->vcpus; v; v = v->next)
-		if (atomic_get_ordered(&v->in_guest) && root_is_valid(v->root) &&
-		    v->root->role.word != vmmu_root_role(a->vm, v->space).word)
-			find_numbers(a, 8, "a vCPU runs on a root of another role",
-				     v->root->role.word,
-				     vmmu_root_role(a->vm, v->space).word);
+	return v->vm->config.format == VMMU_FORMAT_SHADOW ? v->role
+							  : vmmu_root_role(v->vm, v->space);
+}
+
+static void check_vcpus(struct vmmu_auditor *a)
+{
+	for (const struct vmmu_vcpu *v = a->vm->vcpus; v; v = v->next) {
+		if (!atomic_get_ordered(&v->in_guest))
+			continue;
+		if (!v->root)
+			vmmu_audit_numbers(a, 8, "a vCPU runs without a root", v->index, 0);
+		else if (root_is_valid(v->root) && v->root->role.word != wanted_role(v).word)
+			vmmu_audit_numbers(a, 8, "a vCPU runs on a root of another role",
+					   v->root->role.word, wanted_role(v).word);
+	}
 }
 
 static uint64_t stat_sum(const struct vmmu_vm *vm, enum vmmu_stat stat)
@@ -227,7 +243,7 @@ static uint64_t stat_sum(const struct vmmu_vm *vm, enum vmmu_stat stat)
 }
 
 /* After a whole pass without a gap. */
-static void check_counters(struct auditor *a)
+static void check_counters(struct vmmu_auditor *a) VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	static const char *const words[VMMU_LEAF_SIZES] = {"4K leaves", "2M leaves", "1G leaves"};
 	uint64_t live = atomic_get(&a->vm->pages.live), roots = check_roots(a);
@@ -236,25 +252,27 @@ static void check_counters(struct auditor *a)
 		uint64_t kept = stat_sum(a->vm, VMMU_STAT_PAGES_4K + i);
 
 		if (kept != a->leaves[i])
-			find_numbers(a, 16, words[i], kept, a->leaves[i]);
+			vmmu_audit_numbers(a, 16, words[i], kept, a->leaves[i]);
 	}
 	if (live != a->tables)
-		find_numbers(a, 16, "tables", live, a->tables);
+		vmmu_audit_numbers(a, 16, "tables", live, a->tables);
+	if (a->vm->config.format == VMMU_FORMAT_SHADOW)
+		vmmu_audit_frames(a);
 	/* Each table but the roots hangs on exactly one entry. */
-	if (a->links + roots != a->tables)
-		find_numbers(a, 6, "tables that entries or root list point to", a->tables,
-			     a->links + roots);
+	else if (a->links + roots != a->tables)
+		vmmu_audit_numbers(a, 6, "tables that entries or root list point to", a->tables,
+				   a->links + roots);
 }
 
 /* ---- passes ---- */
 
 static uint64_t pass(struct vmmu_vm *vm, struct vmmu_audit *audit, uint64_t budget,
-		     struct auditor *a) VMMU_REQUIRES(vmmu_mmu_lock)
+		     struct vmmu_auditor *a) VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	uint64_t buckets = vmmu_table_buckets(vm), start = audit->position;
 
 	for (uint64_t seen = 0; audit->position < buckets && seen < budget; audit->position++)
-		for (const struct vmmu_sp *sp = vmmu_table_bucket(vm, audit->position); sp;
+		for (struct vmmu_sp *sp = vmmu_table_bucket(vm, audit->position); sp;
 		     sp = sp->in_bucket, seen++)
 			check_table(a, sp);
 	check_vcpus(a);
@@ -271,7 +289,7 @@ uint64_t vmmu_audit_step(struct vmmu_vm *vm, struct vmmu_audit *audit, uint64_t 
 			 vmmu_finding_fn *report, void *context)
 {
 	struct vmmu_task task = task_of_vm(vm);
-	struct auditor a = {.vm = vm, .report = report, .context = context};
+	struct vmmu_auditor a = {.vm = vm, .task = &task, .report = report, .context = context};
 
 	vmmu_section_begin(&task);
 	(void)pass(vm, audit, budget ? budget : 1, &a);

@@ -15,7 +15,7 @@ struct teller {
 static void say(struct teller *t)
 {
 	t->emit(t->context, t->text.line);
-	text_clear(&t->text);
+	vmmu_text_clear(&t->text);
 }
 
 static void say_slot(struct teller *t, const struct vmmu_slot *slot, vmmu_gfn_t gfn)
@@ -23,30 +23,30 @@ static void say_slot(struct teller *t, const struct vmmu_slot *slot, vmmu_gfn_t 
 	struct vmmu_text *x = &t->text;
 
 	if (!slot) {
-		text_add(x, "slot: none holds gfn ");
-		text_hex(x, gfn.n);
-		text_add(x, ": a device's, or nothing");
+		vmmu_text_add(x, "slot: none holds gfn ");
+		vmmu_text_hex(x, gfn.n);
+		vmmu_text_add(x, ": a device's, or nothing");
 		say(t);
 		return;
 	}
-	text_add(x, "slot ");
-	text_dec(x, slot->id);
-	text_add(x, ": gfn ");
-	text_hex(x, slot->base.n);
-	text_add(x, " to ");
-	text_hex(x, slot->base.n + slot->count);
-	text_add(x, slot->flags & VMMU_SLOT_READONLY ? ", read-only" : ", writable");
-	text_add(x, slot->flags & VMMU_SLOT_SMALL ? ", 4K leaves only" : "");
-	text_add(x, ", host address here ");
-	text_hex(x, vmmu_slot_host(slot, gfn));
+	vmmu_text_add(x, "slot ");
+	vmmu_text_dec(x, slot->id);
+	vmmu_text_add(x, ": gfn ");
+	vmmu_text_hex(x, slot->base.n);
+	vmmu_text_add(x, " to ");
+	vmmu_text_hex(x, slot->base.n + slot->count);
+	vmmu_text_add(x, slot->flags & VMMU_SLOT_READONLY ? ", read-only" : ", writable");
+	vmmu_text_add(x, slot->flags & VMMU_SLOT_SMALL ? ", 4K leaves only" : "");
+	vmmu_text_add(x, ", host address here ");
+	vmmu_text_hex(x, vmmu_slot_host(slot, gfn));
 	say(t);
 }
 
 static void say_rights(struct vmmu_text *x, uint32_t access)
 {
-	text_add(x, access & VMMU_ACCESS_READ ? "r" : "-");
-	text_add(x, access & VMMU_ACCESS_WRITE ? "w" : "-");
-	text_add(x, access & VMMU_ACCESS_EXEC ? "x" : "-");
+	vmmu_text_add(x, access & VMMU_ACCESS_READ ? "r" : "-");
+	vmmu_text_add(x, access & VMMU_ACCESS_WRITE ? "w" : "-");
+	vmmu_text_add(x, access & VMMU_ACCESS_EXEC ? "x" : "-");
 }
 
 static void say_meaning(struct teller *t, const struct vmmu_vm *vm, vmmu_spte_t e, unsigned space)
@@ -56,32 +56,32 @@ static void say_meaning(struct teller *t, const struct vmmu_vm *vm, vmmu_spte_t 
 
 	switch (spte_kind(e)) {
 	case VMMU_KIND_EMPTY:
-		text_add(x, "empty: any access faults and is looked up");
+		vmmu_text_add(x, "empty: any access faults and is looked up");
 		break;
 	case VMMU_KIND_TABLE:
-		text_add(x, "table at host frame ");
-		text_hex(x, spte_pfn(e).n);
+		vmmu_text_add(x, "table at host frame ");
+		vmmu_text_hex(x, spte_pfn(e).n);
 		break;
 	case VMMU_KIND_LEAF:
-		text_add(x, "leaf, host frame ");
-		text_hex(x, spte_pfn(e).n);
-		text_add(x, ", rights ");
+		vmmu_text_add(x, "leaf, host frame ");
+		vmmu_text_hex(x, spte_pfn(e).n);
+		vmmu_text_add(x, ", rights ");
 		say_rights(x, spte_access(&vm->fmt, e));
-		text_add(x, spte_is_accessed(&vm->fmt, e) ? ", accessed" : ", not accessed");
-		text_add(x, spte_is_dirty(&vm->fmt, e) ? ", dirty" : ", clean");
+		vmmu_text_add(x, spte_is_accessed(&vm->fmt, e) ? ", accessed" : ", not accessed");
+		vmmu_text_add(x, spte_is_dirty(&vm->fmt, e) ? ", dirty" : ", clean");
 		break;
 	case VMMU_KIND_MMIO:
-		text_add(x, "device entry of generation ");
-		text_dec(x, spte_mmio_generation(e));
-		text_add(x, spte_mmio_generation(e) == (now & vm->fmt.generation_mask)
-				    ? ", current: any access is emulated"
-				    : ", outdated: any access is looked up");
+		vmmu_text_add(x, "device entry of generation ");
+		vmmu_text_dec(x, vmmu_spte_mmio_generation(e));
+		vmmu_text_add(x, vmmu_spte_mmio_generation(e) == (now & vm->fmt.generation_mask)
+					 ? ", current: any access is emulated"
+					 : ", outdated: any access is looked up");
 		break;
 	case VMMU_KIND_FROZEN:
-		text_add(x, "frozen: its table was taken out");
+		vmmu_text_add(x, "frozen: its table was taken out");
 		break;
 	case VMMU_KIND_COUNT:
-		text_add(x, "of no known kind");
+		vmmu_text_add(x, "of no known kind");
 		break;
 	}
 }
@@ -89,35 +89,35 @@ static void say_meaning(struct teller *t, const struct vmmu_vm *vm, vmmu_spte_t 
 static void say_entry(struct teller *t, const struct vmmu_iter *it)
 {
 	const struct vmmu_vm *vm = it->task->vm;
-	const char *problem = spte_problem(&vm->fmt, it->old, it->level);
+	const char *problem = vmmu_spte_problem(&vm->fmt, it->old, it->level);
 
-	text_add(&t->text, "level ");
-	text_dec(&t->text, it->level);
-	text_add(&t->text, ", entry ");
-	text_dec(&t->text, gfn_index(it->gfn, it->level));
-	text_add(&t->text, " = ");
-	text_hex(&t->text, it->old.raw);
-	text_add(&t->text, ": ");
+	vmmu_text_add(&t->text, "level ");
+	vmmu_text_dec(&t->text, it->level);
+	vmmu_text_add(&t->text, ", entry ");
+	vmmu_text_dec(&t->text, gfn_index(it->gfn, it->level));
+	vmmu_text_add(&t->text, " = ");
+	vmmu_text_hex(&t->text, it->old.raw);
+	vmmu_text_add(&t->text, ": ");
 	say_meaning(t, vm, it->old, it->root->role.space);
 	say(t);
 	if (problem) {
-		text_add(&t->text, "  damaged: ");
-		text_add(&t->text, problem);
+		vmmu_text_add(&t->text, "  damaged: ");
+		vmmu_text_add(&t->text, problem);
 		say(t);
 	}
 }
 
 static void say_access(struct teller *t, const char *verb, bool granted, bool slot, bool allowed)
 {
-	text_add(&t->text, verb);
+	vmmu_text_add(&t->text, verb);
 	if (granted)
-		text_add(&t->text, ": goes through");
+		vmmu_text_add(&t->text, ": goes through");
 	else if (!slot)
-		text_add(&t->text, ": comes out as mmio");
+		vmmu_text_add(&t->text, ": comes out as mmio");
 	else if (!allowed)
-		text_add(&t->text, ": comes out as readonly");
+		vmmu_text_add(&t->text, ": comes out as readonly");
 	else
-		text_add(&t->text, ": faults, and an entry is installed");
+		vmmu_text_add(&t->text, ": faults, and an entry is installed");
 	say(t);
 }
 
@@ -142,18 +142,17 @@ static void explain(struct vmmu_task *task, struct teller *t, unsigned space, vm
 	while (root && (root->role.space != space || !root_is_valid(root)))
 		root = root->root_next;
 	if (!root || gfn.n >= vm->gfn_end.n) {
-		text_add(&t->text, root ? "beyond what the tables map" : "root: none yet");
+		vmmu_text_add(&t->text, root ? "beyond what the tables map" : "root: none yet");
 		say(t);
 		say_accesses(t, 0, slot);
 		return;
 	}
-	text_add(&t->text, "root: ");
-	text_add(&t->text, vm->fmt.name);
-	text_add(&t->text, " table at host frame ");
-	text_hex(&t->text, root->pfn.n);
+	vmmu_text_add(&t->text, "root: ");
+	vmmu_text_add(&t->text, vm->fmt.name);
+	vmmu_text_add(&t->text, " table at host frame ");
+	vmmu_text_hex(&t->text, root->pfn.n);
 	say(t);
-	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_4K,
-			(struct vmmu_gfn_range){gfn, {gfn.n + 1}});
+	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_4K, (struct vmmu_gfn_range){gfn, {gfn.n + 1}});
 	say_entry(t, &it);
 	while (it.level > VMMU_LEVEL_4K && spte_kind(it.old) == VMMU_KIND_TABLE) {
 		vmmu_iter_descend(&it, gfn);
@@ -162,24 +161,24 @@ static void explain(struct vmmu_task *task, struct teller *t, unsigned space, vm
 	say_accesses(t, spte_access(&vm->fmt, it.old), slot);
 }
 
-enum vmmu_error vmmu_explain(struct vmmu_vm *vm, unsigned space, vmmu_gpa_t gpa,
-			     vmmu_line_fn *emit, void *context)
+enum vmmu_error vmmu_explain(struct vmmu_vm *vm, unsigned space, vmmu_gpa_t gpa, vmmu_line_fn *emit,
+			     void *context)
 {
 	struct vmmu_task task = task_of_vm(vm);
 	struct teller t = {.emit = emit, .context = context};
 
 	if (space >= vm->config.spaces)
 		return VMMU_EINVAL;
-	text_clear(&t.text);
+	vmmu_text_clear(&t.text);
 	if (vm_is_dead(vm)) {
-		text_add(&t.text, "this VM is dead: ");
-		text_add(&t.text, vmmu_vm_death(vm));
+		vmmu_text_add(&t.text, "this VM is dead: ");
+		vmmu_text_add(&t.text, vmmu_vm_death(vm));
 		say(&t);
 	}
-	text_add(&t.text, "gpa ");
-	text_hex(&t.text, gpa.addr);
-	text_add(&t.text, " in space ");
-	text_dec(&t.text, space);
+	vmmu_text_add(&t.text, "gpa ");
+	vmmu_text_hex(&t.text, gpa.addr);
+	vmmu_text_add(&t.text, " in space ");
+	vmmu_text_dec(&t.text, space);
 	say(&t);
 	vmmu_section_begin_shared(&task);
 	explain(&task, &t, space, vmmu_gpa_to_gfn(gpa));

@@ -16,14 +16,14 @@
 #include "base/lock.h"
 
 struct vmmu_epoch {
-	vmmu_atomic_t now;	  /* current epoch, counts up from 1 */
+	vmmu_atomic_t now;        /* current epoch, counts up from 1 */
 	vmmu_atomic_t outside[2]; /* readers that are no vCPU, by parity of their epoch */
 	vmmu_atomic_t advancing;  /* spin: one thread moves the epoch at a time */
 };
 
 /* One per vCPU. */
 struct vmmu_epoch_reader {
-	vmmu_atomic_t in;		/* epoch it reads in; 0 = not reading */
+	vmmu_atomic_t in;               /* epoch it reads in; 0 = not reading */
 	struct vmmu_epoch_reader *next; /* list of all readers; const while it is linked */
 };
 

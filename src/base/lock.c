@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/lock.h"
 
-#define WRITER (UINT64_C(1) << 63)	/* held exclusively */
+#define WRITER (UINT64_C(1) << 63)       /* held exclusively */
 #define WRITER_WAITS (UINT64_C(1) << 62) /* new readers stay out: writers do not starve */
 
 void vmmu_relax(const struct vmmu_port *port, void *host)

@@ -2,7 +2,7 @@
 /*
  * The locks: a read-write lock for tables (built in, or the port's own) and a lock whose
  * waiters give way, for slot changes that take long. Raw operations only: the mmu lock is
- * taken through flush/section.h, which pays flush debts before it lets go.
+ * taken through flush/debt.h, which pays flush debts before it lets go.
  */
 #ifndef VMMU_BASE_LOCK_H
 #define VMMU_BASE_LOCK_H
@@ -14,7 +14,7 @@
 
 struct vmmu_rwlock {
 	vmmu_atomic_t state; /* readers, plus the two bits of lock.c */
-	void *foreign;	     /* the port's lock, if it has its own */
+	void *foreign;       /* the port's lock, if it has its own */
 };
 
 /* False: the port could not make its lock. */

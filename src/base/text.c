@@ -9,13 +9,13 @@ static void put(struct vmmu_text *text, char c)
 	text->line[text->length] = '\0';
 }
 
-void text_clear(struct vmmu_text *text)
+void vmmu_text_clear(struct vmmu_text *text)
 {
 	text->length = 0;
 	text->line[0] = '\0';
 }
 
-struct vmmu_text *text_add(struct vmmu_text *text, const char *words)
+struct vmmu_text *vmmu_text_add(struct vmmu_text *text, const char *words)
 {
 	while (*words)
 		put(text, *words++);
@@ -36,12 +36,12 @@ static struct vmmu_text *put_number(struct vmmu_text *text, uint64_t number, uns
 	return text;
 }
 
-struct vmmu_text *text_hex(struct vmmu_text *text, uint64_t number)
+struct vmmu_text *vmmu_text_hex(struct vmmu_text *text, uint64_t number)
 {
-	return put_number(text_add(text, "0x"), number, 16);
+	return put_number(vmmu_text_add(text, "0x"), number, 16);
 }
 
-struct vmmu_text *text_dec(struct vmmu_text *text, uint64_t number)
+struct vmmu_text *vmmu_text_dec(struct vmmu_text *text, uint64_t number)
 {
 	return put_number(text, number, 10);
 }

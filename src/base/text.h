@@ -13,9 +13,9 @@ struct vmmu_text {
 	char line[VMMU_TEXT_BYTES]; /* always terminated; what does not fit is left out */
 };
 
-void text_clear(struct vmmu_text *text);
-struct vmmu_text *text_add(struct vmmu_text *text, const char *words);
-struct vmmu_text *text_hex(struct vmmu_text *text, uint64_t number);
-struct vmmu_text *text_dec(struct vmmu_text *text, uint64_t number);
+void vmmu_text_clear(struct vmmu_text *text);
+struct vmmu_text *vmmu_text_add(struct vmmu_text *text, const char *words);
+struct vmmu_text *vmmu_text_hex(struct vmmu_text *text, uint64_t number);
+struct vmmu_text *vmmu_text_dec(struct vmmu_text *text, uint64_t number);
 
 #endif

@@ -48,6 +48,13 @@ void vmmu_vm_kill(struct vmmu_task *task, const char *reason, uint64_t a, uint64
 		vm->port->log(vm->host, reason);
 }
 
+void vmmu_panic(const struct vmmu_vm *vm, const char *text)
+{
+	if (vm->port->panic)
+		vm->port->panic(vm->host, text);
+	__builtin_trap();
+}
+
 void vmmu_trace_emit(struct vmmu_task *task, enum vmmu_trace_kind kind, unsigned level,
 		     const uint64_t abc[3])
 {
@@ -56,7 +63,7 @@ void vmmu_trace_emit(struct vmmu_task *task, enum vmmu_trace_kind kind, unsigned
 		.kind = (uint8_t)kind,
 		.level = (uint8_t)level,
 		.vcpu = task->vcpu ? task->vcpu->index : UINT32_MAX,
-		.space = task->vcpu ? (uint8_t)task->vcpu->space : 0,
+		.space = task->vcpu ? (uint8_t)task->vcpu->space : (uint8_t)task->space,
 		.number = atomic_plus(&task->vm->trace_number, 1),
 		.a = abc[0],
 		.b = abc[1],

@@ -63,11 +63,6 @@ struct vmmu_fault vmmu_fault_from_ept_misconfig(uint64_t gpa)
 	};
 }
 
-static bool withdrawn_holds(const struct vmmu_withdrawn *w, uint64_t number)
-{
-	return w->active && number >= w->start && number < w->end;
-}
-
 bool vmmu_invalidation_allows(const struct vmmu_vm *vm, struct vmmu_target *target,
 			      uint64_t sequence)
 {
@@ -79,8 +74,8 @@ bool vmmu_invalidation_allows(const struct vmmu_vm *vm, struct vmmu_target *targ
 	if ((VMMU_LIKELY(!frames->active) && VMMU_LIKELY(!inv->host.active)) ||
 	    VMMU_MUTANT(IGNORE_ACTIVE))
 		return true;
-	if (withdrawn_holds(frames, target->gfn.n) ||
-	    withdrawn_holds(&inv->host, vmmu_slot_host(target->slot, target->gfn)))
+	if (vmmu_withdrawn_holds(frames, target->gfn.n) ||
+	    vmmu_withdrawn_holds(&inv->host, vmmu_slot_host(target->slot, target->gfn)))
 		return false;
 	/* A huge leaf or a neighbour could reach into the range. */
 	target->pages += target->gfn.n - target->first.n;

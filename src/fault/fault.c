@@ -109,13 +109,13 @@ static enum vmmu_outcome reserved_fault(struct vmmu_task *task, vmmu_gfn_t gfn)
 	if (spte_kind(e) == VMMU_KIND_MMIO) {
 		if (!VMMU_MUTANT(STALE_GENERATION) &&
 		    ((generation & VMMU_GENERATION_IN_PROGRESS) ||
-		     spte_mmio_generation(e) != (generation & vm->fmt.generation_mask)))
+		     vmmu_spte_mmio_generation(e) != (generation & vm->fmt.generation_mask)))
 			return VMMU_OUTCOME_RESUME;
 		task->vcpu->mmio = (struct vmmu_mmio_cache){gfn, generation};
 		return VMMU_OUTCOME_MMIO;
 	}
 	/* It was replaced between the hardware's walk and ours, or it is damaged. */
-	problem = spte_problem(&vm->fmt, e, level);
+	problem = vmmu_spte_problem(&vm->fmt, e, level);
 	if (!VMMU_CHECK(task, !problem, "the hardware found a reserved bit in an ordinary entry",
 			gfn.n, e.raw))
 		return VMMU_OUTCOME_DEAD;
@@ -148,8 +148,12 @@ static void choose_group(const struct vmmu_vm *vm, const struct vmmu_slot *slot,
 static enum vmmu_page_status find_pages(struct vmmu_vm *vm, const struct vmmu_page_request *request,
 					struct vmmu_page *pages)
 {
-	if (vm->port->guest_page)
+	if (vm->port->guest_page) {
+		/* What the port leaves alone is not at hand. */
+		for (uint32_t i = 0; i < request->count; i++)
+			pages[i] = (struct vmmu_page){.pfn = VMMU_PFN_NONE};
 		return vm->port->guest_page(vm->host, request, pages);
+	}
 	for (uint32_t i = 0; i < request->count; i++)
 		pages[i] = (struct vmmu_page){
 			.pfn = {(request->host_address >> VMMU_PAGE_SHIFT) + i},
@@ -216,6 +220,9 @@ static enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault 
 
 	if (VMMU_UNLIKELY(vm_is_dead(task->vm)))
 		return VMMU_OUTCOME_DEAD;
+	if (VMMU_UNLIKELY(!vcpu->root) ||
+	    VMMU_UNLIKELY(task->vm->config.format == VMMU_FORMAT_SHADOW))
+		return VMMU_OUTCOME_RETRY; /* never entered, or the other engine's fault */
 	if (fault->flags & VMMU_FAULT_RESERVED) {
 		enum vmmu_outcome outcome = reserved_fault(task, gfn);
 
@@ -244,13 +251,15 @@ static enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault 
 #define STUCK_AFTER 64u
 
 /*
- * SPURIOUS and RETRY are right when something else moved. If the entry stays as it is and
- * the fault comes back and back, nothing moves: say so instead of looping for ever.
+ * SPURIOUS is right when somebody else was faster, or the hardware used an old translation. If
+ * the entry stays as it is, nothing is withdrawn, and the fault comes back and back, then
+ * nothing moves: say so instead of looping for ever.
  */
 static enum vmmu_outcome guard(struct vmmu_task *task, const struct vmmu_fault *fault,
 			       enum vmmu_outcome outcome)
 {
 	struct vmmu_guard *g = &task->vcpu->guard;
+	uint64_t stamp = atomic_get(&task->vm->flush_stamp);
 	enum vmmu_level level;
 	vmmu_spte_t e;
 
@@ -262,8 +271,8 @@ static enum vmmu_outcome guard(struct vmmu_task *task, const struct vmmu_fault *
 	e = vmmu_tdp_look(task, task->vcpu->root, vmmu_gpa_to_gfn(fault->gpa), &level);
 	vmmu_reading_end(task);
 	if (g->gpa != fault->gpa.addr || g->access != fault->access || g->entry != e.raw ||
-	    spte_kind(e) != VMMU_KIND_LEAF) {
-		*g = (struct vmmu_guard){fault->gpa.addr, e.raw, fault->access, 1};
+	    g->stamp != stamp || spte_kind(e) != VMMU_KIND_LEAF) {
+		*g = (struct vmmu_guard){fault->gpa.addr, e.raw, stamp, fault->access, 1};
 		return outcome;
 	}
 	if (VMMU_MUTANT(NO_GUARD))
@@ -282,7 +291,9 @@ enum vmmu_outcome vmmu_fault_handle(struct vmmu_vcpu *vcpu, const struct vmmu_fa
 		outcome = handle(task, fault, result);
 	else
 		outcome = vm_is_dead(vcpu->vm) ? VMMU_OUTCOME_DEAD : VMMU_OUTCOME_MMIO;
-	if (VMMU_UNLIKELY(outcome == VMMU_OUTCOME_SPURIOUS || outcome == VMMU_OUTCOME_RETRY))
+	/* RETRY has a reason that passes, but for a reserved bit that nobody else ever sees. */
+	if (VMMU_UNLIKELY(outcome == VMMU_OUTCOME_SPURIOUS ||
+			  (outcome == VMMU_OUTCOME_RETRY && (fault->flags & VMMU_FAULT_RESERVED))))
 		outcome = guard(task, fault, outcome);
 	else
 		vcpu->guard.repeats = 0;

@@ -3,22 +3,6 @@
 #include "fault/internal.h"
 #include "vm.h"
 
-/* Context: read section of the task. A copy, since the section ends before it is used. */
-static bool copy_slot(struct vmmu_task *task, vmmu_gfn_t gfn, struct vmmu_slot *copy,
-		      uint64_t *generation)
-{
-	struct vmmu_slot_space *space = &task->vm->spaces[task->vcpu->space];
-	const struct vmmu_slot *slot;
-
-	*generation = atomic_get_acquire(&space->generation);
-	vmmu_reading_begin(task);
-	slot = vmmu_slots_find(vmmu_slots_now(space), gfn);
-	if (slot)
-		*copy = *slot;
-	vmmu_reading_end(task);
-	return slot != NULL;
-}
-
 static enum vmmu_error error_of_outcome(enum vmmu_outcome outcome)
 {
 	switch (outcome) {
@@ -36,6 +20,8 @@ static enum vmmu_error error_of_outcome(enum vmmu_outcome outcome)
 	case VMMU_OUTCOME_MMIO:
 	case VMMU_OUTCOME_READONLY:
 	case VMMU_OUTCOME_STUCK:
+	case VMMU_OUTCOME_INJECT:
+	case VMMU_OUTCOME_TABLE_WRITE:
 	case VMMU_OUTCOME_COUNT:
 		break;
 	}
@@ -64,6 +50,8 @@ enum vmmu_error vmmu_prefault(struct vmmu_vcpu *vcpu, struct vmmu_gfn_range rang
 	uint64_t next = range.start.n;
 
 	*done = 0;
+	if (vm->config.format == VMMU_FORMAT_SHADOW)
+		return VMMU_EINVAL; /* which linear addresses would be meant? */
 	if (range.start.n > range.end.n || range.end.n > vm->gfn_end.n)
 		return VMMU_EINVAL;
 	error = vmmu_vcpu_load_root(vcpu);
@@ -81,11 +69,10 @@ enum vmmu_error vmmu_prefault(struct vmmu_vcpu *vcpu, struct vmmu_gfn_range rang
 
 		if (vm_is_dead(vm))
 			error = VMMU_EDEAD;
-		else if (!copy_slot(task, target.gfn, &slot, &generation))
+		else if (!vmmu_slot_copy(task, vcpu->space, target.gfn, &slot, &generation))
 			error = VMMU_ENOENT;
 		else
-			error = error_of_outcome(
-				vmmu_fault_map(task, &target, generation, &level));
+			error = error_of_outcome(vmmu_fault_map(task, &target, generation, &level));
 		if (error != VMMU_OK)
 			break;
 		next = leaf_end(task, target.gfn);

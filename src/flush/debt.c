@@ -129,8 +129,16 @@ void vmmu_section_begin(struct vmmu_task *task) VMMU_NO_ANALYSIS
 
 void vmmu_section_end(struct vmmu_task *task) VMMU_NO_ANALYSIS
 {
+	/* A check may have failed where no debt could be noted. */
+	if (VMMU_UNLIKELY(vm_is_dead(task->vm)) && !atomic_swap(&task->vm->death_told, 1))
+		vmmu_debt_add_everything(task);
 	pay_if_owed(task);
 	vmmu_rwlock_release(&task->vm->mmu_lock, task->vm->port, task->vm->host);
+}
+
+void vmmu_section_settle(struct vmmu_task *task)
+{
+	pay_if_owed(task);
 }
 
 bool vmmu_section_pause(struct vmmu_task *task) VMMU_NO_ANALYSIS
@@ -169,4 +177,20 @@ void vmmu_reading_wait(struct vmmu_task *task) VMMU_NO_ANALYSIS
 		else
 			vmmu_relax(vm->port, vm->host);
 	}
+}
+
+bool vmmu_slot_copy(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn, struct vmmu_slot *copy,
+		    uint64_t *generation)
+{
+	struct vmmu_slot_space *s = &task->vm->spaces[space];
+	const struct vmmu_slot *slot;
+
+	/* The number first: the set that belongs to it, or a newer one, is seen then. */
+	*generation = atomic_get_acquire(&s->generation);
+	vmmu_reading_begin(task);
+	slot = vmmu_slots_find(vmmu_slots_now(s), gfn);
+	if (slot)
+		*copy = *slot;
+	vmmu_reading_end(task);
+	return slot != NULL;
 }

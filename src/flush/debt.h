@@ -22,11 +22,11 @@ struct vmmu_sp;
 
 struct vmmu_debt {
 	bool owed;
-	bool everything;	     /* all spaces, all frames */
-	unsigned space;		     /* of @range */
+	bool everything;             /* all spaces, all frames */
+	unsigned space;              /* of @range */
 	struct vmmu_gfn_range range; /* smallest range that covers all that is owed */
 	struct vmmu_sp *unlinked;    /* tables to retire once it is paid */
-	bool out_of_reach;	     /* what is withdrawn now belongs to a root that no CPU
+	bool out_of_reach;           /* what is withdrawn now belongs to a root that no CPU
 				      * can use any more: nothing is owed for it */
 };
 
@@ -47,6 +47,9 @@ void vmmu_section_end(struct vmmu_task *task) VMMU_RELEASE(vmmu_mmu_lock);
  * Return: true if it was let go: everything seen before may have changed.
  */
 bool vmmu_section_pause(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
+
+/* Pay now and go on with the lock held. */
+void vmmu_section_settle(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
 
 /* A read section without the mmu lock: slots and tables seen in it stay. */
 void vmmu_reading_begin(struct vmmu_task *task) VMMU_ACQUIRE_SHARED(vmmu_read_section);

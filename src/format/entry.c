@@ -72,6 +72,16 @@ static void init_npt(struct vmmu_fmt *fmt, const struct vmmu_vm_config *config)
 		fmt->mmio = NPT_PRESENT | VMMU_MASK(51, config->physical_bits);
 }
 
+/* What the hardware walks without nested paging: long-mode and PAE tables with all rights used. */
+static void init_shadow(struct vmmu_fmt *fmt, const struct vmmu_vm_config *config)
+{
+	init_npt(fmt, config);
+	fmt->name = "shadow";
+	fmt->user = 0;
+	fmt->user_bit = NPT_USER;
+	fmt->key_mask = VMMU_SPTE_KEY_MASK;
+}
+
 static void init_ept(struct vmmu_fmt *fmt, const struct vmmu_vm_config *config)
 {
 	fmt->name = "ept";
@@ -93,7 +103,9 @@ static void init_ept(struct vmmu_fmt *fmt, const struct vmmu_vm_config *config)
 void vmmu_fmt_init(struct vmmu_fmt *fmt, const struct vmmu_vm_config *config)
 {
 	*fmt = (struct vmmu_fmt){0};
-	if (config->format == VMMU_FORMAT_NPT)
+	if (config->format == VMMU_FORMAT_SHADOW)
+		init_shadow(fmt, config);
+	else if (config->format == VMMU_FORMAT_NPT)
 		init_npt(fmt, config);
 	else
 		init_ept(fmt, config);
@@ -101,13 +113,14 @@ void vmmu_fmt_init(struct vmmu_fmt *fmt, const struct vmmu_vm_config *config)
 	 * usable (L1 terminal fault) may ignore bits above the implemented width: the five
 	 * highest implemented bits set give an address where no memory is. */
 	fmt->unbacked = VMMU_MASK(config->physical_bits - 1, config->physical_bits - 5);
+	if (config->physical_bits < 52)
+		fmt->beyond = VMMU_MASK(51, config->physical_bits);
 	if (fmt->mmio)
-		fmt->mmio |= fmt->unbacked |
-			     (uint64_t)VMMU_KIND_MMIO << VMMU_SPTE_KIND_SHIFT;
+		fmt->mmio |= fmt->unbacked | (uint64_t)VMMU_KIND_MMIO << VMMU_SPTE_KIND_SHIFT;
 	fmt->generation_mask = VMMU_BIT(GENERATION_BITS) - 1;
 }
 
-vmmu_spte_t spte_leaf(const struct vmmu_fmt *fmt, const struct vmmu_leaf *leaf)
+vmmu_spte_t vmmu_spte_leaf(const struct vmmu_fmt *fmt, const struct vmmu_leaf *leaf)
 {
 	uint64_t raw = (uint64_t)VMMU_KIND_LEAF << VMMU_SPTE_KIND_SHIFT | fmt->read | fmt->user |
 		       fmt->memtype[leaf->memtype] | leaf->pfn.n << VMMU_PAGE_SHIFT;
@@ -124,7 +137,7 @@ vmmu_spte_t spte_leaf(const struct vmmu_fmt *fmt, const struct vmmu_leaf *leaf)
 	return (vmmu_spte_t){raw};
 }
 
-vmmu_spte_t spte_mmio(const struct vmmu_fmt *fmt, uint64_t generation)
+vmmu_spte_t vmmu_spte_mmio(const struct vmmu_fmt *fmt, uint64_t generation)
 {
 	uint64_t g = generation & fmt->generation_mask;
 	uint64_t low = g & (VMMU_BIT(GENERATION_LOW) - 1);
@@ -136,7 +149,7 @@ vmmu_spte_t spte_mmio(const struct vmmu_fmt *fmt, uint64_t generation)
 	return (vmmu_spte_t){fmt->mmio | low << 3 | mid << 52 | high << 57};
 }
 
-uint64_t spte_mmio_generation(vmmu_spte_t e)
+uint64_t vmmu_spte_mmio_generation(vmmu_spte_t e)
 {
 	uint64_t low = e.raw >> 3 & (VMMU_BIT(GENERATION_LOW) - 1);
 	uint64_t mid = e.raw >> 52 & (VMMU_BIT(GENERATION_MID) - 1);
@@ -145,22 +158,34 @@ uint64_t spte_mmio_generation(vmmu_spte_t e)
 	return low | mid << GENERATION_LOW | high << (GENERATION_LOW + GENERATION_MID);
 }
 
-vmmu_spte_t spte_child_of_huge(const struct vmmu_fmt *fmt, vmmu_spte_t huge, enum vmmu_level level,
-			       unsigned index)
+vmmu_spte_t vmmu_spte_child_of_huge(const struct vmmu_fmt *fmt, vmmu_spte_t huge,
+				    enum vmmu_level level, unsigned index)
 {
-	uint64_t raw = huge.raw + ((uint64_t)index * vmmu_level_frames(level - 1u)
-				   << VMMU_PAGE_SHIFT);
+	uint64_t raw =
+		huge.raw + ((uint64_t)index * vmmu_level_frames(level - 1u) << VMMU_PAGE_SHIFT);
 
 	if (level - 1u == VMMU_LEVEL_4K)
 		raw &= ~fmt->huge; /* bit 7 means something else, or nothing, in a 4K entry */
 	return (vmmu_spte_t){raw};
 }
 
+static bool memtype_is_known(const struct vmmu_fmt *fmt, vmmu_spte_t e)
+{
+	static const uint8_t types[] = {VMMU_MEMTYPE_UC, VMMU_MEMTYPE_WC, VMMU_MEMTYPE_WT,
+					VMMU_MEMTYPE_WP, VMMU_MEMTYPE_WB};
+
+	for (unsigned i = 0; i < sizeof(types); i++)
+		if ((e.raw & fmt->memtype_mask) == fmt->memtype[types[i]])
+			return true;
+	return false;
+}
+
 static const char *leaf_problem(const struct vmmu_fmt *fmt, vmmu_spte_t e, enum vmmu_level level)
 {
 	uint64_t known = VMMU_SPTE_KIND_MASK | VMMU_SPTE_ADDRESS_MASK | fmt->read | fmt->write |
-			 fmt->exec | fmt->no_exec | fmt->user | fmt->accessed | fmt->dirty |
-			 fmt->memtype_mask | (level > VMMU_LEVEL_4K ? fmt->huge : 0);
+			 fmt->exec | fmt->no_exec | fmt->user | fmt->user_bit | fmt->key_mask |
+			 fmt->accessed | fmt->dirty | fmt->memtype_mask |
+			 (level > VMMU_LEVEL_4K ? fmt->huge : 0);
 
 	if (level > VMMU_LEVEL_1G)
 		return "a leaf in a table where no leaf can be";
@@ -170,6 +195,10 @@ static const char *leaf_problem(const struct vmmu_fmt *fmt, vmmu_spte_t e, enum 
 		return "a leaf without the user right that nested walks need";
 	if (level > VMMU_LEVEL_4K && !(e.raw & fmt->huge))
 		return "a leaf above 4K without the bit that makes it one";
+	if (e.raw & fmt->beyond)
+		return "a leaf with an address that the CPU does not have";
+	if (!memtype_is_known(fmt, e))
+		return "a leaf of a memory type that does not exist";
 	if (e.raw & ~known)
 		return "a leaf with bits set that mean nothing in this format";
 	if (spte_pfn(e).n & (vmmu_level_frames(level) - 1))
@@ -177,7 +206,7 @@ static const char *leaf_problem(const struct vmmu_fmt *fmt, vmmu_spte_t e, enum 
 	return NULL;
 }
 
-const char *spte_problem(const struct vmmu_fmt *fmt, vmmu_spte_t e, enum vmmu_level level)
+const char *vmmu_spte_problem(const struct vmmu_fmt *fmt, vmmu_spte_t e, enum vmmu_level level)
 {
 	uint64_t address = e.raw & VMMU_SPTE_ADDRESS_MASK;
 
@@ -189,6 +218,8 @@ const char *spte_problem(const struct vmmu_fmt *fmt, vmmu_spte_t e, enum vmmu_le
 	case VMMU_KIND_TABLE:
 		if (level == VMMU_LEVEL_4K)
 			return "a table below the lowest level";
+		if (e.raw & fmt->beyond)
+			return "a table with an address that the CPU does not have";
 		if ((e.raw & ~(VMMU_SPTE_ADDRESS_MASK | fmt->accessed)) !=
 		    (spte_table(fmt, (vmmu_pfn_t){0}).raw & ~fmt->accessed))
 			return "a table entry with unexpected bits";

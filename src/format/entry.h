@@ -44,17 +44,21 @@ enum vmmu_kind {
 #define VMMU_SPTE_KIND_SHIFT 54
 #define VMMU_SPTE_KIND_MASK VMMU_MASK(56, 54)
 #define VMMU_SPTE_ADDRESS_MASK VMMU_MASK(51, 12)
+#define VMMU_SPTE_KEY_MASK VMMU_MASK(62, 59)
 #define VMMU_MMIO_GENERATION_BITS 17u
 
 /* What the vendors disagree about, computed once per VM. A mask of 0: no such bit. */
 struct vmmu_fmt {
 	const char *name;
 	uint64_t read, write, exec, no_exec, user, huge, accessed, dirty;
-	uint64_t memtype_mask;	 /* where leaves keep the memory type */
-	uint64_t memtype[7];	 /* bits for each enum vmmu_memtype */
-	uint64_t table;		 /* all bits of a table entry but the frame and the kind */
-	uint64_t mmio;		 /* a MMIO entry of generation 0; 0: cannot be had */
-	uint64_t unbacked;	 /* address bits that no cached memory has all set */
+	uint64_t user_bit;        /* a right of its own (shadow); @user is set in every leaf */
+	uint64_t key_mask;        /* protection keys, where leaves have them */
+	uint64_t memtype_mask;    /* where leaves keep the memory type */
+	uint64_t memtype[7];      /* bits for each enum vmmu_memtype */
+	uint64_t table;           /* all bits of a table entry but the frame and the kind */
+	uint64_t mmio;            /* a MMIO entry of generation 0; 0: cannot be had */
+	uint64_t beyond;          /* address bits that the CPU does not have */
+	uint64_t unbacked;        /* address bits that no cached memory has all set */
 	uint64_t generation_mask; /* of slot generations, as far as entries hold them */
 };
 
@@ -97,12 +101,12 @@ static inline vmmu_spte_t spte_table(const struct vmmu_fmt *fmt, vmmu_pfn_t tabl
 struct vmmu_leaf {
 	vmmu_pfn_t pfn;
 	enum vmmu_level level;
-	uint32_t access;	   /* enum vmmu_access; READ is always there */
+	uint32_t access; /* enum vmmu_access; READ is always there */
 	bool accessed, dirty;
 	enum vmmu_memtype memtype;
 };
 
-vmmu_spte_t spte_leaf(const struct vmmu_fmt *fmt, const struct vmmu_leaf *leaf);
+vmmu_spte_t vmmu_spte_leaf(const struct vmmu_fmt *fmt, const struct vmmu_leaf *leaf);
 
 /* Does a MMIO entry exist in this format, on this CPU? */
 static inline bool fmt_has_mmio(const struct vmmu_fmt *fmt)
@@ -110,9 +114,9 @@ static inline bool fmt_has_mmio(const struct vmmu_fmt *fmt)
 	return fmt->mmio != 0;
 }
 
-vmmu_spte_t spte_mmio(const struct vmmu_fmt *fmt, uint64_t generation);
+vmmu_spte_t vmmu_spte_mmio(const struct vmmu_fmt *fmt, uint64_t generation);
 /* Generation of a MMIO entry, as far as it holds it. */
-uint64_t spte_mmio_generation(vmmu_spte_t e);
+uint64_t vmmu_spte_mmio_generation(vmmu_spte_t e);
 
 /* enum vmmu_access bits that a LEAF grants; 0 for other kinds. */
 static inline uint32_t spte_access(const struct vmmu_fmt *fmt, vmmu_spte_t e)
@@ -144,19 +148,18 @@ static inline bool spte_is_dirty(const struct vmmu_fmt *fmt, vmmu_spte_t e)
 /* The same leaf with rights, accessed and dirty of both. Same frame, same type. */
 static inline vmmu_spte_t spte_union(const struct vmmu_fmt *fmt, vmmu_spte_t a, vmmu_spte_t b)
 {
-	return (vmmu_spte_t){((a.raw | b.raw) & ~fmt->no_exec) |
-			     (a.raw & b.raw & fmt->no_exec)};
+	return (vmmu_spte_t){((a.raw | b.raw) & ~fmt->no_exec) | (a.raw & b.raw & fmt->no_exec)};
 }
 
 /* The leaf for part @index of a huge leaf of @level, one level down. */
-vmmu_spte_t spte_child_of_huge(const struct vmmu_fmt *fmt, vmmu_spte_t huge, enum vmmu_level level,
-			       unsigned index);
+vmmu_spte_t vmmu_spte_child_of_huge(const struct vmmu_fmt *fmt, vmmu_spte_t huge,
+				    enum vmmu_level level, unsigned index);
 
 /**
- * spte_problem() - is this value one that vmmu could have written at this height?
+ * vmmu_spte_problem() - is this value one that vmmu could have written at this height?
  * Return: NULL, or what is wrong with it in words. Knows nothing of slots.
  */
-const char *spte_problem(const struct vmmu_fmt *fmt, vmmu_spte_t e, enum vmmu_level level);
+const char *vmmu_spte_problem(const struct vmmu_fmt *fmt, vmmu_spte_t e, enum vmmu_level level);
 
 /* Index of a frame's entry in a table of @level. */
 static inline unsigned gfn_index(vmmu_gfn_t gfn, unsigned level)

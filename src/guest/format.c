@@ -5,7 +5,7 @@
  */
 #include "walk_internal.h"
 
-#define BIT(n)          (UINT64_C(1) << (n))
+#define BIT(n) (UINT64_C(1) << (n))
 #define BITS(high, low) ((UINT64_MAX >> (63 - (high))) & (UINT64_MAX << (low)))
 
 #define PAGE_SIZE_BIT BIT(7)

@@ -3,8 +3,8 @@
 
 /* Entry bits 1 and 2 become rights by one shift; a pair of PKRU bits takes two away. */
 #define ENTRY_RIGHTS_SHIFT 1
-#define ENTRY_EXEC_SHIFT   61
-#define PKRU_RIGHTS_SHIFT  4
+#define ENTRY_EXEC_SHIFT 61
+#define PKRU_RIGHTS_SHIFT 4
 
 _Static_assert(VMMU_GUEST_RIGHT_WRITE << ENTRY_RIGHTS_SHIFT == 1 << 1, "W is bit 1 of an entry");
 _Static_assert(VMMU_GUEST_RIGHT_USER << ENTRY_RIGHTS_SHIFT == 1 << 2, "U is bit 2 of an entry");

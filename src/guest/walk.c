@@ -62,7 +62,7 @@ static enum vmmu_walk_status descend(const struct vmmu_guest_tables *tables, uin
 	}
 	for (unsigned height = format->top; height; height--, level--, step++) {
 		const vmmu_gpa_t gpa =
-		    vmmu_guest_entry_gpa(format, level, entry & format->table, gva);
+			vmmu_guest_entry_gpa(format, level, entry & format->table, gva);
 
 		step->gpa = gpa;
 		step->level = height;
@@ -155,7 +155,7 @@ enum vmmu_walk_status vmmu_guest_walk(const struct vmmu_guest_tables *tables, vm
 		if (status != VMMU_WALK_OK) {
 			if (status == VMMU_WALK_FAULT)
 				result->error_code |=
-				    vmmu_guest_permission_access_bits(permission, flags);
+					vmmu_guest_permission_access_bits(permission, flags);
 			return status;
 		}
 		rights = vmmu_guest_permission_rights(permission, path.all, path.leaf,

@@ -15,10 +15,10 @@
 
 #include "permission.h"
 
-#define VMMU_GUEST_PRESENT  (UINT64_C(1) << 0)
+#define VMMU_GUEST_PRESENT (UINT64_C(1) << 0)
 #define VMMU_GUEST_ACCESSED (UINT64_C(1) << 5)
-#define VMMU_GUEST_DIRTY    (UINT64_C(1) << 6)
-#define VMMU_GUEST_NO_EXEC  (UINT64_C(1) << 63)
+#define VMMU_GUEST_DIRTY (UINT64_C(1) << 6)
+#define VMMU_GUEST_NO_EXEC (UINT64_C(1) << 63)
 
 /* Masks for the entries of the tables at one height. */
 struct vmmu_guest_level {

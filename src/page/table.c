@@ -92,8 +92,8 @@ uint64_t vmmu_table_buckets(const struct vmmu_vm *vm)
 struct vmmu_sp *vmmu_table_bucket(struct vmmu_vm *vm, uint64_t bucket)
 {
 	struct vmmu_table_index *index = vm->pages.index;
-	uint64_t raw = atomic_get(&index->page[bucket / BUCKETS_PER_PAGE]
-					      [bucket % BUCKETS_PER_PAGE]);
+	uint64_t raw =
+		atomic_get(&index->page[bucket / BUCKETS_PER_PAGE][bucket % BUCKETS_PER_PAGE]);
 
 	return (struct vmmu_sp *)(uintptr_t)(raw & ~BUCKET_LOCKED);
 }
@@ -185,6 +185,35 @@ static void pool_put(struct vmmu_vm *vm, struct vmmu_sp *sp)
 	vmmu_spin_release(&vm->pages.pool_lock);
 }
 
+/* The pages that come with a shadow table. */
+static void side_pages_free(struct vmmu_vm *vm, struct vmmu_sp *sp)
+{
+	struct vmmu_shade *s = (struct vmmu_shade *)(void *)sp;
+
+	vm->port->page_free(vm->host, s->gptes_pfn);
+	vm->port->page_free(vm->host, s->links_pfn);
+}
+
+static bool side_pages_alloc(struct vmmu_vm *vm, struct vmmu_sp *sp)
+{
+	struct vmmu_shade *s = (struct vmmu_shade *)(void *)sp;
+	vmmu_pfn_t gptes = vm->port->page_alloc(vm->host), links;
+
+	if (vmmu_pfn_is_none(gptes))
+		return false;
+	links = vm->port->page_alloc(vm->host);
+	if (vmmu_pfn_is_none(links)) {
+		vm->port->page_free(vm->host, gptes);
+		return false;
+	}
+	memset(&s->gptes, 0, sizeof(*s) - offsetof(struct vmmu_shade, gptes));
+	s->gptes_pfn = gptes;
+	s->links_pfn = links;
+	s->gptes = vm->port->page_map(vm->host, gptes);
+	s->links = vm->port->page_map(vm->host, links);
+	return true;
+}
+
 /* Give page and descriptor back. */
 static void table_free(struct vmmu_task *task, struct vmmu_sp *sp)
 {
@@ -192,6 +221,8 @@ static void table_free(struct vmmu_task *task, struct vmmu_sp *sp)
 	vmmu_pfn_t pfn = sp->pfn;
 
 	set_state(task, sp, VMMU_SP_FREED);
+	if (vm->pages.side_pages)
+		side_pages_free(vm, sp);
 	pool_put(vm, sp);
 	vm->port->page_free(vm->host, pfn);
 }
@@ -231,9 +262,10 @@ void vmmu_table_collect(struct vmmu_vm *vm)
 struct pool_page {
 	struct pool_page *next;
 	vmmu_pfn_t pfn;
-	struct vmmu_sp sps[(VMMU_PAGE_BYTES - 16u) / sizeof(struct vmmu_sp)];
+	/* then descriptors, each aligned to VMMU_SHADE_ALIGN */
 };
-_Static_assert(sizeof(struct pool_page) <= VMMU_PAGE_BYTES, "descriptors are carved from a page");
+_Static_assert(sizeof(struct pool_page) <= VMMU_SHADE_ALIGN, "the first descriptor comes after");
+_Static_assert(offsetof(struct vmmu_shade, sp) == 0, "a shadow table's descriptor begins as any");
 
 static struct vmmu_sp *pool_get(struct vmmu_vm *vm)
 {
@@ -256,9 +288,12 @@ static bool pool_grow(struct vmmu_vm *vm)
 		return false;
 	page = vm->port->page_map(vm->host, pfn);
 	page->pfn = pfn;
-	for (unsigned i = 0; i < sizeof(page->sps) / sizeof(page->sps[0]); i++) {
-		page->sps[i].state = VMMU_SP_FREED;
-		pool_put(vm, &page->sps[i]);
+	for (uint32_t at = VMMU_SHADE_ALIGN; at + vm->pages.descriptor_bytes <= VMMU_PAGE_BYTES;
+	     at += vm->pages.descriptor_bytes) {
+		struct vmmu_sp *sp = (struct vmmu_sp *)(void *)((uint8_t *)page + at);
+
+		sp->state = VMMU_SP_FREED;
+		pool_put(vm, sp);
 	}
 	vmmu_spin_acquire(&vm->pages.pool_lock, vm->port, vm->host);
 	page->next = vm->pages.pool_pages;
@@ -279,6 +314,10 @@ static struct vmmu_sp *table_alloc(struct vmmu_vm *vm)
 		sp = pool_get(vm);
 	}
 	pfn = vm->port->page_alloc(vm->host);
+	if (!vmmu_pfn_is_none(pfn) && vm->pages.side_pages && !side_pages_alloc(vm, sp)) {
+		vm->port->page_free(vm->host, pfn);
+		pfn = VMMU_PFN_NONE;
+	}
 	if (vmmu_pfn_is_none(pfn)) {
 		pool_put(vm, sp);
 		return NULL;
@@ -304,9 +343,25 @@ bool vmmu_cache_fill_slow(struct vmmu_vm *vm, struct vmmu_cache *cache, unsigned
 	return true;
 }
 
+bool vmmu_reserve_fill(struct vmmu_vm *vm, struct vmmu_reserve *reserve, unsigned want)
+{
+	while (reserve->count < want) {
+		vmmu_pfn_t pfn = vm->port->page_alloc(vm->host);
+
+		if (vmmu_pfn_is_none(pfn))
+			return false;
+		reserve->pfn[reserve->count] = pfn;
+		reserve->page[reserve->count++] = vm->port->page_map(vm->host, pfn);
+	}
+	return true;
+}
+
 void vmmu_cache_drain(struct vmmu_vm *vm, struct vmmu_cache *cache)
 {
 	struct vmmu_task task = task_of_vm(vm);
+
+	while (cache->reserve.count)
+		vm->port->page_free(vm->host, cache->reserve.pfn[--cache->reserve.count]);
 
 	while (cache->count)
 		table_free(&task, cache->tables[--cache->count]);
@@ -346,6 +401,13 @@ static struct vmmu_table_index *index_make(struct vmmu_vm *vm, uint32_t pages)
 
 bool vmmu_pages_init(struct vmmu_vm *vm)
 {
+	uint32_t bytes = sizeof(struct vmmu_sp);
+
+	if (vm->config.format == VMMU_FORMAT_SHADOW) {
+		bytes = sizeof(struct vmmu_shade);
+		vm->pages.side_pages = 2;
+	}
+	vm->pages.descriptor_bytes = (bytes + VMMU_SHADE_ALIGN - 1u) & ~(VMMU_SHADE_ALIGN - 1u);
 	vm->pages.index = index_make(vm, 1);
 	return vm->pages.index != NULL;
 }

@@ -26,10 +26,20 @@
 /* The facts that decide how a table translates. */
 union vmmu_role {
 	struct {
-		uint32_t level : 4;   /* enum vmmu_level */
-		uint32_t direct : 1;  /* maps a linear range; shadows no guest table */
-		uint32_t space : 2;   /* address space whose slots it was built from */
-		uint32_t mbz : 25;    /* zero: roles are compared as one word */
+		uint32_t level : 4;  /* enum vmmu_level */
+		uint32_t direct : 1; /* maps a linear range; shadows no guest table */
+		uint32_t space : 2;  /* address space whose slots it was built from */
+		/* the rest: shadow tables only */
+		uint32_t mode : 3;     /* enum vmmu_paging_mode of the mirrored table */
+		uint32_t access : 3;   /* rights inherited from the guest's tables above */
+		uint32_t quadrant : 2; /* which part of a table with 1024 entries */
+		uint32_t nx : 1;       /* EFER.NXE: bit 63 is a right, not reserved */
+		uint32_t wp : 1;       /* CR0.WP */
+		uint32_t smep_without_wp : 1;
+		uint32_t smap_without_wp : 1;
+		uint32_t pse : 1; /* 32-bit tables: 4M pages */
+		uint32_t key : 4; /* direct: protection key of the huge page */
+		uint32_t mbz : 8; /* zero: roles are compared as one word */
 	};
 	uint32_t word;
 };
@@ -39,19 +49,19 @@ enum vmmu_sp_state { VMMU_SP_NEW, VMMU_SP_LIVE, VMMU_SP_UNLINKED, VMMU_SP_RETIRE
 
 struct vmmu_sp {
 	/* const while the table lives */
-	vmmu_pfn_t pfn;		   /* the page itself */
+	vmmu_pfn_t pfn;            /* the page itself */
 	vmmu_spte_slot_t *entries; /* its address; entries are atomic */
-	vmmu_gfn_t gfn;		   /* first guest frame it maps */
+	vmmu_gfn_t gfn;            /* first guest frame it maps */
 	union vmmu_role role;
 	/* one writer: the thread that owns the transition */
 	enum vmmu_sp_state state;
-	uint64_t retired;	   /* epoch in which it was retired */
-	struct vmmu_sp *next;	   /* free list, flush debt or retired list */
+	uint64_t retired;     /* epoch in which it was retired */
+	struct vmmu_sp *next; /* free list, flush debt or retired list */
 	/* bucket lock */
 	struct vmmu_sp *in_bucket;
 	/* roots only */
-	vmmu_atomic_t invalid;	   /* 1: must not be entered again; set under the mmu lock */
-	uint32_t users;		   /* mmu lock, exclusive: vCPUs on it, zappers, and the VM
+	vmmu_atomic_t invalid;     /* 1: must not be entered again; set under the mmu lock */
+	uint32_t users;            /* mmu lock, exclusive: vCPUs on it, zappers, and the VM
 				    * itself while it is valid */
 	struct vmmu_sp *root_next; /* mmu lock, exclusive: list of roots */
 };
@@ -61,10 +71,23 @@ struct vmmu_task;
 
 /* Pages and descriptors reserved before locks are taken: nothing allocates under a lock. */
 #define VMMU_CACHE_TABLES 6u
+#define VMMU_RESERVE_PAGES 12u
+
+/* Zeroed pages for whatever is made on the way. */
+struct vmmu_reserve {
+	void *page[VMMU_RESERVE_PAGES];
+	vmmu_pfn_t pfn[VMMU_RESERVE_PAGES];
+	unsigned count;
+};
+
 struct vmmu_cache {
 	struct vmmu_sp *tables[VMMU_CACHE_TABLES]; /* NEW, zeroed */
 	unsigned count;
+	struct vmmu_reserve reserve;
 };
+
+/* Have @want pages. Context: no locks. Return: false if the port has none (those there stay). */
+bool vmmu_reserve_fill(struct vmmu_vm *vm, struct vmmu_reserve *reserve, unsigned want);
 
 /**
  * cache_fill() - have at least @want tables in the cache.
@@ -108,18 +131,20 @@ struct vmmu_table_index { /* a page of its own */
 	vmmu_pfn_t self;
 	vmmu_pfn_t page_pfn[VMMU_INDEX_PAGES];
 	vmmu_atomic_t *page[VMMU_INDEX_PAGES]; /* buckets: pointer, bit 0 is the lock */
-	uint32_t pages;			       /* power of two */
+	uint32_t pages;                        /* power of two */
 };
 _Static_assert(sizeof(struct vmmu_table_index) <= VMMU_PAGE_BYTES, "the index is one page");
 
 struct vmmu_pages {
 	struct vmmu_table_index *index; /* replaced under the mmu lock, exclusive */
-	vmmu_atomic_t pool_lock; /* spin: the three below */
-	struct vmmu_sp *pool;	 /* free descriptors */
+	vmmu_atomic_t pool_lock;        /* spin: the three below */
+	uint32_t descriptor_bytes;      /* const: what this VM's engine needs for a table */
+	uint32_t side_pages;            /* const: pages that come with each table, 0 or 2 */
+	struct vmmu_sp *pool;           /* free descriptors */
 	struct pool_page *pool_pages;
 	struct vmmu_sp *retired; /* oldest last */
 	vmmu_atomic_t retired_count;
-	vmmu_atomic_t live;	/* LIVE tables */
+	vmmu_atomic_t live;     /* LIVE tables */
 	vmmu_atomic_t unlinked; /* counts tables that were taken out */
 };
 

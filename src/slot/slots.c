@@ -70,9 +70,9 @@ enum vmmu_level vmmu_slot_level(const struct vmmu_slot *slot, vmmu_gfn_t gfn, en
 		uint64_t frames = vmmu_level_frames(level);
 		uint64_t first = gfn.n & ~(frames - 1);
 
-		bool inside = first >= slot->base.n &&
-			      (first + frames <= slot->base.n + slot->count ||
-			       VMMU_MUTANT(HUGE_TAIL));
+		bool inside =
+			first >= slot->base.n &&
+			(first + frames <= slot->base.n + slot->count || VMMU_MUTANT(HUGE_TAIL));
 
 		if (inside && (!(shift & (frames - 1)) || VMMU_MUTANT(HUGE_SKEWED)))
 			return level;
@@ -184,11 +184,10 @@ void vmmu_edit_remove(struct vmmu_slot_edit *edit, vmmu_gfn_t base)
 	chunk->count--;
 	memmove(&chunk->slots[at], &chunk->slots[at + 1],
 		(chunk->count - at) * sizeof(chunk->slots[0]));
-	if (!chunk->count) {
+	if (!chunk->count)
 		dir_remove(set, c);
-		return;
-	}
-	chunk_merge(edit, c);
+	else
+		chunk_merge(edit, c);
 	if (c)
 		chunk_merge(edit, c - 1);
 }
@@ -198,6 +197,7 @@ void vmmu_edit_insert(struct vmmu_slot_edit *edit, const struct vmmu_slot *slot)
 	struct vmmu_slot_set *set = edit->set;
 	struct vmmu_slot_chunk *chunk;
 	uint32_t c = chunk_of(set, slot->base), at;
+	bool split = false;
 
 	if (!set->chunks)
 		dir_insert(set, 0, chunk_make(edit));
@@ -213,6 +213,7 @@ void vmmu_edit_insert(struct vmmu_slot_edit *edit, const struct vmmu_slot *slot)
 		dir_insert(set, c + 1, upper);
 		if (slot->base.n >= upper->slots[0].base.n)
 			chunk = upper;
+		split = true;
 	}
 	at = upper_bound(chunk, slot->base);
 	memmove(&chunk->slots[at + 1], &chunk->slots[at],
@@ -221,6 +222,12 @@ void vmmu_edit_insert(struct vmmu_slot_edit *edit, const struct vmmu_slot *slot)
 	chunk->count++;
 	set->slots++;
 	set->frames += slot->count;
+	/* A half may fit into an almost empty neighbour: then it must not stay on its own. */
+	if (split) {
+		chunk_merge(edit, c + 1);
+		if (c)
+			chunk_merge(edit, c - 1);
+	}
 }
 
 /* Is the chunk part of the edit's new set? */

@@ -51,8 +51,9 @@ struct vmmu_slot_set {
 };
 _Static_assert(sizeof(struct vmmu_slot_chunk) <= VMMU_PAGE_BYTES, "a chunk is one page");
 _Static_assert(sizeof(struct vmmu_slot_set) <= VMMU_PAGE_BYTES, "a directory is one page");
-_Static_assert(2u * VMMU_SLOTS_MAX / (VMMU_CHUNK_MERGE + 1u) + 1u < VMMU_SET_CHUNKS,
-	       "two neighbours hold more than VMMU_CHUNK_MERGE slots: the directory never fills up");
+_Static_assert(
+	2u * VMMU_SLOTS_MAX / (VMMU_CHUNK_MERGE + 1u) + 1u < VMMU_SET_CHUNKS,
+	"two neighbours hold more than VMMU_CHUNK_MERGE slots: the directory never fills up");
 _Static_assert(VMMU_SLOTS_MAX / (VMMU_CHUNK_SLOTS / 2u) + 1u < VMMU_SET_CHUNKS,
 	       "chunks that only split are half full: the directory never fills up");
 
@@ -61,7 +62,7 @@ _Static_assert(VMMU_SLOTS_MAX / (VMMU_CHUNK_SLOTS / 2u) + 1u < VMMU_SET_CHUNKS,
 
 /* One address space. */
 struct vmmu_slot_space {
-	vmmu_atomic_t set;	  /* struct vmmu_slot_set *, swapped whole */
+	vmmu_atomic_t set;        /* struct vmmu_slot_set *, swapped whole */
 	vmmu_atomic_t generation; /* of the set, plus the in-progress mark */
 	/* slots lock: id -> base frame + 1, 0 = free; pages come as ids are used */
 	uint64_t *by_id[VMMU_ID_PAGES];
@@ -103,16 +104,19 @@ static inline uint32_t vmmu_slot_access(const struct vmmu_slot *slot)
  * the slot, guest and host addresses congruent, large leaves wanted.
  * Pure: unaligned heads and tails need no bookkeeping.
  */
-enum vmmu_level vmmu_slot_level(const struct vmmu_slot *slot, vmmu_gfn_t gfn,
-				enum vmmu_level max);
+enum vmmu_level vmmu_slot_level(const struct vmmu_slot *slot, vmmu_gfn_t gfn, enum vmmu_level max);
+
+/* Copy the slot of a frame out of a read section. @generation: of a set it was in. */
+bool vmmu_slot_copy(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn, struct vmmu_slot *slot,
+		    uint64_t *generation);
 
 /* ---- edits: a new set, not yet published ---- */
 
 #define VMMU_EDIT_PAGES 8u
 struct vmmu_slot_edit {
 	struct vmmu_vm *vm;
-	struct vmmu_slot_set *set;	     /* the new set */
-	void *spare[VMMU_EDIT_PAGES];	     /* reserved pages */
+	struct vmmu_slot_set *set;    /* the new set */
+	void *spare[VMMU_EDIT_PAGES]; /* reserved pages */
 	vmmu_pfn_t spare_pfn[VMMU_EDIT_PAGES];
 	unsigned spares;
 	struct vmmu_slot_chunk *old[VMMU_EDIT_PAGES]; /* replaced: free after publication */

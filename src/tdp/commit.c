@@ -170,8 +170,7 @@ static bool is_legal(vmmu_spte_t from, vmmu_spte_t to)
 
 	if (!(legal[old] & (1u << new)))
 		return false;
-	return old != VMMU_KIND_LEAF || new != VMMU_KIND_LEAF ||
-	       spte_pfn(from).n == spte_pfn(to).n;
+	return old != VMMU_KIND_LEAF || new != VMMU_KIND_LEAF || spte_pfn(from).n == spte_pfn(to).n;
 }
 
 bool vmmu_commit(struct vmmu_iter *it, vmmu_spte_t to)

@@ -10,6 +10,8 @@
  *   LEAF        zap     split   widen/narrow  -
  *   MMIO        forget  link    map           refresh
  *
+ * A collapse, of one table with 4K leaves into a 2M leaf, withdraws no translation: the table
+ * is unlinked, and its debt is paid before the shared lock is let go.
  * FROZEN is never replaced by a commit: the table it is in belongs to the thread that took
  * it out. A leaf never changes its frame in place.
  */

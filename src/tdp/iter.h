@@ -14,11 +14,11 @@
 #include "page/table.h"
 
 struct vmmu_iter {
-	vmmu_gfn_t gfn;		/* first frame mapped by this entry */
-	enum vmmu_level level;	/* of the table that holds the entry */
+	vmmu_gfn_t gfn;         /* first frame mapped by this entry */
+	enum vmmu_level level;  /* of the table that holds the entry */
 	vmmu_spte_slot_t *slot; /* the entry */
-	vmmu_spte_t old;	/* *slot when the walk arrived, or as committed since */
-	bool valid;		/* false once the walk is past the range */
+	vmmu_spte_t old;        /* *slot when the walk arrived, or as committed since */
+	bool valid;             /* false once the walk is past the range */
 	/* the rest is the iterator's own */
 	bool pauses;
 	enum vmmu_level min_level;

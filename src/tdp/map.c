@@ -35,7 +35,7 @@ static bool split_leaf(struct vmmu_iter *it)
 	sp = vmmu_table_new(task, it->gfn, role);
 	for (unsigned i = 0; i < VMMU_TABLE_ENTRIES; i++)
 		atomic_put(&sp->entries[i].raw,
-			   spte_child_of_huge(&vm->fmt, huge, it->level, i).raw);
+			   vmmu_spte_child_of_huge(&vm->fmt, huge, it->level, i).raw);
 	vmmu_table_set_live(task, sp);
 	if (VMMU_UNLIKELY(vm->port->tables_written != NULL))
 		vm->port->tables_written(vm->host, sp->pfn, 0, VMMU_TABLE_ENTRIES);
@@ -100,18 +100,20 @@ static uint32_t leaf_access(const struct vmmu_vm *vm, const struct vmmu_target *
 	return access;
 }
 
-/* The largest leaf for the wanted page, and what it shall say. */
-static void choose_leaf(const struct vmmu_vm *vm, const struct vmmu_target *t,
+/* The largest leaf up to @max for the wanted page, and what it shall say. */
+static void choose_leaf(const struct vmmu_vm *vm, const struct vmmu_target *t, enum vmmu_level max,
 			struct vmmu_leaf *leaf)
 {
 	const struct vmmu_page *page = &t->pages[t->gfn.n - t->first.n];
-	enum vmmu_level level = page->level < t->max ? page->level : t->max;
+	enum vmmu_level level = page->level < max ? page->level : max;
 
 	leaf->access = leaf_access(vm, t, page, t->access);
 	leaf->accessed = !t->prefault;
 	leaf->dirty = (t->access & VMMU_ACCESS_WRITE) && !t->prefault;
 	if (level > VMMU_LEVEL_4K)
 		level = vmmu_slot_level(t->slot, t->gfn, level);
+	else
+		level = VMMU_LEVEL_4K; /* whatever smaller number the port came up with */
 	for (;; level--) {
 		uint64_t inside = t->gfn.n & (vmmu_level_frames(level) - 1);
 
@@ -134,13 +136,14 @@ static enum vmmu_outcome set_leaf(struct vmmu_iter *it, const struct vmmu_leaf *
 {
 	struct vmmu_task *task = it->task;
 	const struct vmmu_fmt *fmt = &task->vm->fmt;
-	vmmu_spte_t want = spte_leaf(fmt, leaf);
+	vmmu_spte_t want = vmmu_spte_leaf(fmt, leaf);
 
 	for (;;) {
 		vmmu_spte_t to = want;
 
-		if (spte_kind(it->old) == VMMU_KIND_FROZEN)
-			return VMMU_OUTCOME_RETRY;
+		if (spte_kind(it->old) == VMMU_KIND_FROZEN ||
+		    (spte_kind(it->old) == VMMU_KIND_TABLE && leaf->level > VMMU_LEVEL_2M))
+			return VMMU_OUTCOME_RETRY; /* somebody else was here */
 		if (spte_kind(it->old) == VMMU_KIND_LEAF) {
 			if (!VMMU_CHECK(task, spte_pfn(it->old).n == leaf->pfn.n,
 					"the host frame behind a guest frame changed without "
@@ -149,7 +152,10 @@ static enum vmmu_outcome set_leaf(struct vmmu_iter *it, const struct vmmu_leaf *
 				return VMMU_OUTCOME_DEAD;
 			if (!(access & ~spte_access(fmt, it->old)))
 				return VMMU_OUTCOME_SPURIOUS;
-			to = spte_union(fmt, it->old, want);
+			/* The memory type stays: vmmu_zap_range() is how it changes. */
+			to.raw =
+				(want.raw & ~fmt->memtype_mask) | (it->old.raw & fmt->memtype_mask);
+			to = spte_union(fmt, it->old, to);
 		}
 		if (VMMU_LIKELY(vmmu_commit(it, to)))
 			return VMMU_OUTCOME_RESUME;
@@ -179,7 +185,7 @@ static void prefetch(struct vmmu_iter *it, const struct vmmu_target *t)
 			continue;
 		leaf.access = leaf_access(vm, t, &t->pages[i], 0);
 		leaf.dirty = VMMU_MUTANT(PREFETCH_DIRTY);
-		installed += vmmu_commit(it, spte_leaf(&vm->fmt, &leaf));
+		installed += vmmu_commit(it, vmmu_spte_leaf(&vm->fmt, &leaf));
 	}
 	if (installed)
 		stat_add(task, VMMU_STAT_PREFETCHED, installed);
@@ -249,19 +255,26 @@ static enum vmmu_outcome walk(struct vmmu_iter *it, struct vmmu_sp *root,
 enum vmmu_outcome vmmu_tdp_map(struct vmmu_task *task, struct vmmu_sp *root,
 			       const struct vmmu_target *target, enum vmmu_level *level)
 {
-	struct vmmu_iter it;
-	struct vmmu_leaf leaf;
+	struct vmmu_iter it; /* large: what is used of it is set on the way */
+	enum vmmu_level max = target->max;
 	enum vmmu_outcome outcome;
+	struct vmmu_leaf leaf;
 
-	choose_leaf(task->vm, target, &leaf);
-	if (VMMU_UNLIKELY(leaf.pfn.n >> (task->vm->config.physical_bits - VMMU_PAGE_SHIFT)))
-		return VMMU_OUTCOME_HOST_ERROR;
 	it.task = task;
 	it.root = root;
-	if (leaf.level != VMMU_LEVEL_4K || !jump(&it, task, root, target->gfn)) {
+	for (;; max = leaf.level - 1u) {
+		choose_leaf(task->vm, target, max, &leaf);
+		if (VMMU_UNLIKELY(leaf.pfn.n >> (task->vm->config.physical_bits - VMMU_PAGE_SHIFT)))
+			return VMMU_OUTCOME_HOST_ERROR;
+		if (leaf.level == VMMU_LEVEL_4K && jump(&it, task, root, target->gfn))
+			break;
 		outcome = walk(&it, root, target, leaf.level);
 		if (outcome != VMMU_OUTCOME_RESUME)
 			return outcome;
+		/* One table makes room for a 2M leaf; a whole tree of them is too much for a fault.
+		 */
+		if (leaf.level <= VMMU_LEVEL_2M || spte_kind(it.old) != VMMU_KIND_TABLE)
+			break;
 	}
 	outcome = set_leaf(&it, &leaf, target->access);
 	if (outcome != VMMU_OUTCOME_RESUME)
@@ -277,8 +290,7 @@ void vmmu_tdp_map_mmio(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn_t 
 {
 	struct vmmu_iter it;
 
-	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_4K,
-			(struct vmmu_gfn_range){gfn, {gfn.n + 1}});
+	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_4K, (struct vmmu_gfn_range){gfn, {gfn.n + 1}});
 	for (;;) {
 		enum descent way;
 
@@ -291,7 +303,7 @@ void vmmu_tdp_map_mmio(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn_t 
 			return;
 	}
 	if (spte_kind(it.old) == VMMU_KIND_EMPTY || spte_kind(it.old) == VMMU_KIND_MMIO)
-		(void)vmmu_commit(&it, spte_mmio(&task->vm->fmt, generation));
+		(void)vmmu_commit(&it, vmmu_spte_mmio(&task->vm->fmt, generation));
 }
 
 vmmu_spte_t vmmu_tdp_look(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn_t gfn,
@@ -299,8 +311,7 @@ vmmu_spte_t vmmu_tdp_look(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn
 {
 	struct vmmu_iter it;
 
-	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_4K,
-			(struct vmmu_gfn_range){gfn, {gfn.n + 1}});
+	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_4K, (struct vmmu_gfn_range){gfn, {gfn.n + 1}});
 	vmmu_iter_dive(&it, gfn, VMMU_LEVEL_4K);
 	*level = it.level;
 	return it.old;

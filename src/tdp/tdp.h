@@ -61,13 +61,13 @@ enum vmmu_error vmmu_vcpu_load_root(struct vmmu_vcpu *vcpu);
 /* What a fault wants installed. */
 struct vmmu_target {
 	vmmu_gfn_t gfn;
-	uint32_t access;	      /* enum vmmu_access bits wanted */
-	const struct vmmu_slot *slot; /* holds the frame */
+	uint32_t access;               /* enum vmmu_access bits wanted */
+	const struct vmmu_slot *slot;  /* holds the frame */
 	const struct vmmu_page *pages; /* host frames of a group of guest frames */
-	vmmu_gfn_t first;	      /* first frame of the group */
-	uint32_t count;		      /* frames in the group */
-	enum vmmu_level max;	      /* no leaf larger than this */
-	bool prefault;		      /* nobody accesses it now: accessed stays clear */
+	vmmu_gfn_t first;              /* first frame of the group */
+	uint32_t count;                /* frames in the group */
+	enum vmmu_level max;           /* no leaf larger than this */
+	bool prefault;                 /* nobody accesses it now: accessed stays clear */
 };
 
 /**

@@ -72,8 +72,7 @@ void vmmu_tdp_zap_space(struct vmmu_task *task, unsigned space, struct vmmu_gfn_
 }
 
 /* Take one invalid root apart and drop the reference that came with its invalidation. */
-static void root_demolish(struct vmmu_task *task, struct vmmu_sp *root)
-	VMMU_REQUIRES(vmmu_mmu_lock)
+static void root_demolish(struct vmmu_task *task, struct vmmu_sp *root) VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	struct vmmu_gfn_range all = {{0}, task->vm->gfn_end};
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* audit.c - what the CPUs still remember, in words. */
 #include "internal.h"
+#include "linear_internal.h"
 #include "walk.h"
 
 static void describe_range(struct sim_text *text, sim_gfn_t gfn, enum sim_level level)
@@ -40,6 +41,8 @@ static size_t stale_on_cpu(const struct sim_cpu *cpu, sim_pfn_t pfn, struct sim_
 		sim_text_add(text, " leads to the table at pfn 0x%llx\n",
 			     (unsigned long long)pfn.n);
 	}
+	if (cpu->linear)
+		found += linear_stale_on_cpu(cpu->linear, pfn, text);
 	return found;
 }
 
@@ -143,6 +146,8 @@ static size_t outdated_on_cpu(struct sim_cpu *cpu, uint32_t tag, struct sim_text
 		describe_range(text, e->gfn, e->level);
 		sim_text_add(text, " (table 0x%llx) %s\n", (unsigned long long)e->table.n, why);
 	}
+	if (cpu->linear)
+		found += linear_outdated_on_cpu(cpu->linear, tag, text);
 	return found;
 }
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "internal.h"
+#include "linear_internal.h"
 #include "tlb.h"
 #include "walk.h"
 
@@ -23,7 +24,8 @@ bool sim_cpu_init(struct sim_cpu *cpu, struct sim_machine *machine, uint32_t ind
 	cpu->mode = config->mode;
 	cpu->tlb_count = config->tlb_count;
 	cpu->psc_count = config->psc_count;
-	sim_prng_seed(&cpu->prng, config->seed * 1000003u + index);
+	cpu->seed = config->seed * 1000003u + index;
+	sim_prng_seed(&cpu->prng, cpu->seed);
 	cpu->tlb = calloc(cpu->tlb_count, sizeof(*cpu->tlb));
 	cpu->psc = calloc(cpu->psc_count, sizeof(*cpu->psc));
 	return cpu->tlb && cpu->psc;
@@ -33,6 +35,7 @@ void sim_cpu_fini(struct sim_cpu *cpu)
 {
 	free(cpu->tlb);
 	free(cpu->psc);
+	linear_cpu_free(cpu->linear);
 }
 
 void sim_cpu_set_root(struct sim_cpu *cpu, const struct sim_root *root)

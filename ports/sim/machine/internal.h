@@ -93,6 +93,8 @@ struct sim_cpu {
 	uint32_t recent_count; /* ever */
 	struct sim_cpu_stats stats;
 	struct sim_prng prng;
+	uint64_t seed;
+	struct linear_cpu *linear; /* made on first use */
 };
 
 struct sim_machine {

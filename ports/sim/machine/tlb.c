@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "linear_internal.h"
+
 bool sim_tlb_root_matches(const struct sim_root *filled, const struct sim_root *running)
 {
 	if (filled->format != running->format || filled->tag != running->tag)
@@ -156,6 +158,8 @@ void sim_cpu_flush_range(struct sim_cpu *cpu, uint32_t tag, sim_gfn_t start, sim
 void sim_cpu_flush_all(struct sim_cpu *cpu, uint32_t tag)
 {
 	sim_cpu_flush_range(cpu, tag, sim_gfn(0), sim_gfn(UINT64_MAX));
+	if (cpu->linear)
+		linear_cpu_flush_all(cpu->linear, tag);
 }
 
 void sim_cpu_flush_root(struct sim_cpu *cpu, sim_pfn_t root)
@@ -166,10 +170,14 @@ void sim_cpu_flush_root(struct sim_cpu *cpu, sim_pfn_t root)
 	for (uint32_t i = 0; i < cpu->psc_count; i++)
 		if (cpu->psc[i].root.pfn.n == root.n)
 			cpu->psc[i].is_valid = false;
+	if (cpu->linear)
+		linear_cpu_flush_root(cpu->linear, root);
 }
 
 void sim_cpu_flush_everything(struct sim_cpu *cpu)
 {
 	memset(cpu->tlb, 0, cpu->tlb_count * sizeof(*cpu->tlb));
 	memset(cpu->psc, 0, cpu->psc_count * sizeof(*cpu->psc));
+	if (cpu->linear)
+		linear_cpu_flush_everything(cpu->linear);
 }

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/engines.h"
+
+#include "vm.h"
+
+static bool is_shadow(const struct vmmu_vm *vm)
+{
+	return vm->config.format == VMMU_FORMAT_SHADOW;
+}
+
+void vmmu_zap_space(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
+{
+	if (is_shadow(task->vm))
+		vmmu_frames_zap(task, space, range);
+	else
+		vmmu_tdp_zap_space(task, space, range);
+}
+
+void vmmu_zap_slot(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
+{
+	vmmu_zap_space(task, space, range);
+	if (is_shadow(task->vm))
+		vmmu_shades_zap_range(task, space, range);
+}
+
+void vmmu_zap_everything(struct vmmu_task *task)
+{
+	if (is_shadow(task->vm))
+		vmmu_shades_zap_all(task);
+	else
+		vmmu_tdp_zap_all(task);
+}
+
+enum vmmu_error vmmu_load_root(struct vmmu_vcpu *vcpu)
+{
+	return is_shadow(vcpu->vm) ? vmmu_shadow_load_root(vcpu) : vmmu_vcpu_load_root(vcpu);
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/* The commit point of the shadow engine, and what is done to all leaves of a guest frame. */
+#include "shadow/shade.h"
+#include "vm.h"
+
+/* ---- lists through the links pages ---- */
+
+static void list_add(vmmu_link_t *head, struct vmmu_shade *s, unsigned index)
+{
+	s->links[index] = *head;
+	*head = link_of(s, index);
+}
+
+static void list_remove(struct vmmu_task *task, vmmu_link_t *head, struct vmmu_shade *s,
+			unsigned index)
+{
+	vmmu_link_t want = link_of(s, index);
+	vmmu_link_t *at = head;
+
+	while (at->n && at->n != want.n)
+		at = &link_shade(*at)->links[link_index(*at)];
+	if (VMMU_CHECK(task, at->n, "a shadow entry is not on the list it should be on",
+		       s->sp.gfn.n, index))
+		*at = s->links[index];
+}
+
+/* ---- geometry ---- */
+
+unsigned vmmu_shade_guest_index(const struct vmmu_shade *s, unsigned index)
+{
+	/* A 32-bit table has 1024 entries. One page table is mirrored by two tables of ours, one
+	 * page directory by four, in which two entries stand for one of the guest's. */
+	if (s->sp.role.mode != VMMU_PAGING_32BIT)
+		return index;
+	index += s->sp.role.quadrant * VMMU_TABLE_ENTRIES;
+	return s->sp.role.level == VMMU_LEVEL_2M ? index / 2 : index;
+}
+
+vmmu_gpa_t vmmu_shade_gpte_gpa(const struct vmmu_shade *s, unsigned index)
+{
+	uint64_t offset = (uint64_t)vmmu_shade_guest_index(s, index) * shade_gpte_bytes(s);
+
+	return (vmmu_gpa_t){(s->sp.gfn.n << VMMU_PAGE_SHIFT) + offset};
+}
+
+/* Address bits of a guest leaf of this mode and height. */
+static uint64_t gpte_frame(union vmmu_role role, uint64_t gpte)
+{
+	unsigned shift = VMMU_PAGE_SHIFT + 9u * (role.level - 1u);
+
+	if (role.mode != VMMU_PAGING_32BIT)
+		return gpte & VMMU_MASK(51, shift);
+	if (role.level == VMMU_LEVEL_4K)
+		return gpte & VMMU_MASK(31, 12);
+	return (gpte & VMMU_MASK(31, 22)) | (gpte & VMMU_MASK(20, 13)) << 19; /* PSE36 */
+}
+
+vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigned index)
+{
+	uint64_t frames = vmmu_level_frames(s->sp.role.level);
+	uint64_t address;
+
+	if (!shade_is_mirror(s))
+		return (vmmu_gfn_t){s->sp.gfn.n + index * frames};
+	address = gpte_frame(s->sp.role, s->gptes[index]);
+	if (s->sp.role.mode == VMMU_PAGING_32BIT && s->sp.role.level == VMMU_LEVEL_2M)
+		address += (uint64_t)(index & 1u) << 21; /* the second half of a 4M page */
+	return vmmu_gpa_to_gfn((vmmu_gpa_t){address});
+}
+
+/* ---- reverse map ---- */
+
+static struct vmmu_framemap *rmap_of(struct vmmu_vm *vm, const struct vmmu_shade *s)
+{
+	return &vm->frames[s->sp.role.space].rmap[s->sp.role.level - 1u];
+}
+
+static uint64_t rmap_key(const struct vmmu_shade *s, vmmu_gfn_t gfn)
+{
+	return gfn.n >> (9u * (s->sp.role.level - 1u));
+}
+
+static vmmu_link_t *link_cell(uint64_t *cell)
+{
+	return (vmmu_link_t *)(void *)cell;
+}
+
+/* ---- one entry ---- */
+
+static enum vmmu_stat pages_stat(const struct vmmu_shade *s)
+{
+	return VMMU_STAT_PAGES_4K + (s->sp.role.level - VMMU_LEVEL_4K);
+}
+
+/* The leaf goes: off its reverse map. */
+static void leaf_gone(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
+{
+	vmmu_gfn_t gfn = vmmu_shade_leaf_gfn(s, index);
+	uint64_t *cell = vmmu_framemap_find(rmap_of(task->vm, s), rmap_key(s, gfn));
+
+	stat_add(task, pages_stat(s), (uint64_t)-1);
+	stat_add(task, VMMU_STAT_ZAPPED, 1);
+	if (VMMU_CHECK(task, cell, "a leaf's frame has no reverse map", gfn.n, index))
+		list_remove(task, link_cell(cell), s, index);
+}
+
+static void table_gone(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+		       vmmu_spte_t from) VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	struct vmmu_sp *child = vmmu_table_find(task->vm, spte_pfn(from));
+
+	vmmu_unsync_unmark(s, index);
+	if (VMMU_CHECK(task, child, "a shadow entry points to a table that does not exist",
+		       s->sp.gfn.n, index))
+		list_remove(task, &shade_of(child)->parents, s, index);
+}
+
+/* Rights that a CPU could still use although they are gone now. */
+static bool loses_rights(const struct vmmu_fmt *fmt, vmmu_spte_t from, vmmu_spte_t to)
+{
+	uint64_t rights = fmt->read | fmt->write | fmt->user_bit;
+
+	if (spte_kind(from) != VMMU_KIND_LEAF)
+		return spte_kind(from) == VMMU_KIND_TABLE;
+	if (spte_kind(to) != VMMU_KIND_LEAF || spte_pfn(from).n != spte_pfn(to).n)
+		return true;
+	/* SMAP and SMEP make the user bit a right of the other kind: any change counts. */
+	return ((from.raw & ~to.raw) & (rights | fmt->dirty)) ||
+	       ((to.raw & ~from.raw) & (fmt->no_exec | fmt->user_bit)) ||
+	       ((from.raw ^ to.raw) & VMMU_SPTE_KEY_MASK);
+}
+
+static void hand_over_dirty(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			    vmmu_spte_t from, vmmu_spte_t to)
+{
+	const struct vmmu_vm *vm = task->vm;
+
+	if (spte_kind(from) != VMMU_KIND_LEAF || !vm->port->page_dirty ||
+	    !spte_is_dirty(&vm->fmt, from))
+		return;
+	if (spte_kind(to) == VMMU_KIND_LEAF && spte_is_dirty(&vm->fmt, to) &&
+	    spte_pfn(to).n == spte_pfn(from).n)
+		return;
+	vm->port->page_dirty(vm->host, vmmu_shade_leaf_gfn(s, index),
+			     vmmu_level_frames(s->sp.role.level), spte_pfn(from));
+}
+
+/* Same leaf, other rights: it stays on its reverse map. */
+static void change_rights(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			  vmmu_spte_t to)
+{
+	vmmu_spte_t from = {atomic_swap(&s->sp.entries[index].raw, to.raw)};
+
+	hand_over_dirty(task, s, index, from, to);
+	if (loses_rights(&task->vm->fmt, from, to))
+		vmmu_debt_add_everything(task);
+	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, vmmu_shade_leaf_gfn(s, index).n, from.raw,
+	      to.raw);
+}
+
+void vmmu_shade_clear(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
+{
+	vmmu_spte_t from = {atomic_swap(&s->sp.entries[index].raw, 0)};
+
+	if (spte_kind(from) == VMMU_KIND_EMPTY)
+		return;
+	if (spte_kind(from) == VMMU_KIND_LEAF) {
+		hand_over_dirty(task, s, index, from, spte_empty());
+		leaf_gone(task, s, index);
+	} else if (spte_kind(from) == VMMU_KIND_TABLE) {
+		table_gone(task, s, index, from);
+	}
+	if (loses_rights(&task->vm->fmt, from, spte_empty()))
+		vmmu_debt_add_everything(task);
+	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, s->sp.gfn.n, from.raw, 0);
+}
+
+bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			 vmmu_spte_t to, uint64_t gpte)
+{
+	vmmu_spte_t old = spte_get(&s->sp.entries[index]);
+	uint64_t before = s->gptes[index], *cell;
+	vmmu_gfn_t gfn;
+
+	s->gptes[index] = gpte;
+	gfn = vmmu_shade_leaf_gfn(s, index);
+	s->gptes[index] = before;
+	if (spte_kind(old) == VMMU_KIND_LEAF && spte_pfn(old).n == spte_pfn(to).n &&
+	    vmmu_shade_leaf_gfn(s, index).n == gfn.n) {
+		s->gptes[index] = gpte;
+		change_rights(task, s, index, to);
+		return true;
+	}
+	cell = vmmu_framemap_make(task, rmap_of(task->vm, s), rmap_key(s, gfn));
+	if (!cell)
+		return false;
+	vmmu_shade_clear(task, s, index);
+	s->gptes[index] = gpte;
+	list_add(link_cell(cell), s, index);
+	stat_add(task, pages_stat(s), 1);
+	(void)atomic_swap(&s->sp.entries[index].raw, to.raw);
+	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, 0, to.raw);
+	return true;
+}
+
+void vmmu_shade_set_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			  struct vmmu_shade *child, uint64_t gpte)
+{
+	vmmu_spte_t to = spte_table(&task->vm->fmt, child->sp.pfn);
+
+	vmmu_shade_clear(task, s, index);
+	s->gptes[index] = gpte;
+	list_add(&child->parents, s, index);
+	if (shade_is_stale(child))
+		vmmu_unsync_mark(s, index);
+	(void)atomic_swap(&s->sp.entries[index].raw, to.raw);
+	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, s->sp.gfn.n, 0, to.raw);
+}
+
+/* ---- all leaves of a frame ---- */
+
+static void leaf_protect(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
+{
+	vmmu_spte_t e = spte_get(&s->sp.entries[index]);
+
+	if (e.raw & task->vm->fmt.write)
+		change_rights(task, s, index,
+			      (vmmu_spte_t){e.raw & ~task->vm->fmt.write & ~task->vm->fmt.dirty});
+}
+
+void vmmu_frame_protect(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+{
+	struct vmmu_frames *frames = &task->vm->frames[space];
+	uint64_t *cell = vmmu_framemap_find(&frames->rmap[0], gfn.n);
+	vmmu_link_t at = cell ? *link_cell(cell) : (vmmu_link_t){0};
+
+	for (; at.n; at = link_shade(at)->links[link_index(at)])
+		leaf_protect(task, link_shade(at), link_index(at));
+	/* A huge leaf around it could not stay writable for its other frames: it goes. */
+	for (unsigned level = 2; level <= 3; level++) {
+		cell = vmmu_framemap_find(&frames->rmap[level - 1], gfn.n >> (9u * (level - 1)));
+		while (cell && *cell)
+			vmmu_shade_clear(task, link_shade(*link_cell(cell)),
+					 link_index(*link_cell(cell)));
+	}
+}
+
+void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
+{
+	for (unsigned level = 1; level <= 3; level++) {
+		struct vmmu_framemap *map = &task->vm->frames[space].rmap[level - 1];
+		unsigned shift = 9u * (level - 1);
+		uint64_t end = (range.end.n + (UINT64_C(1) << shift) - 1) >> shift;
+		uint64_t key = vmmu_framemap_next(map, range.start.n >> shift, end);
+
+		for (; key < end; key = vmmu_framemap_next(map, key + 1, end)) {
+			uint64_t *cell = vmmu_framemap_find(map, key);
+
+			while (cell && *cell && !vm_is_dead(task->vm))
+				vmmu_shade_clear(task, link_shade(*link_cell(cell)),
+						 link_index(*link_cell(cell)));
+		}
+	}
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a guest walk to a shadow leaf: table by table along the guest's path, each entry checked
+ * against what the guest's table says now, then a leaf of the largest size that guest page, host
+ * page and tracked frames allow.
+ */
+#include "shadow/fetch.h"
+#include "vm.h"
+
+/* Guest entries are 4 bytes: the walk's level-2 table is mirrored by quadrants. */
+static unsigned quadrant_of(const struct vmmu_fetch *f, unsigned level)
+{
+	if (f->vcpu->shadow.paging.mode != VMMU_PAGING_32BIT)
+		return 0;
+	return (unsigned)(f->gva >> (level == 2 ? 30 : 21)) & (level == 2 ? 3u : 1u);
+}
+
+static unsigned index_of(uint64_t gva, unsigned level)
+{
+	return (unsigned)(gva >> (VMMU_PAGE_SHIFT + 9u * (level - 1u))) & (VMMU_TABLE_ENTRIES - 1u);
+}
+
+union vmmu_role vmmu_shade_role(const struct vmmu_vcpu *vcpu, unsigned level)
+{
+	const struct vmmu_paging *p = &vcpu->shadow.paging;
+	union vmmu_role role = {.word = 0};
+
+	role.level = level & 0xfu;
+	role.space = vcpu->space & 3u;
+	role.mode = (unsigned)p->mode & 7u;
+	role.access = VMMU_RIGHT_WRITE | VMMU_RIGHT_USER | VMMU_RIGHT_EXEC;
+	role.nx = p->nx;
+	role.wp = p->wp;
+	/* Entries that pretend, for CR0.WP = 0, are good only in the mode they were made for. */
+	role.smep_without_wp = p->smep && !p->wp;
+	role.smap_without_wp = p->smap && !p->wp;
+	role.pse = p->mode == VMMU_PAGING_32BIT && p->pse;
+	role.direct = p->mode == VMMU_PAGING_OFF;
+	return role;
+}
+
+/* The step of the walk that read the entry of a table at @level; NULL below the guest's leaf. */
+static const struct vmmu_walk_step *step_at(const struct vmmu_fetch *f, unsigned level)
+{
+	for (unsigned i = 0; i < f->walk->levels; i++)
+		if (f->walk->step[i].level == level)
+			return &f->walk->step[i];
+	return NULL;
+}
+
+/* Does the guest's entry still say what the walk saw? Re-reads it with no writer about. */
+static bool still_says(struct vmmu_fetch *f, const struct vmmu_walk_step *step, uint64_t *now)
+	VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	unsigned bytes = f->vcpu->shadow.paging.mode == VMMU_PAGING_32BIT ? 4 : 8;
+
+	return vmmu_guest_read(f->task, f->vcpu->space, step->gpa, bytes, now) &&
+	       !((*now ^ step->value) & ~(VMMU_GUEST_ACCESSED | VMMU_GUEST_DIRTY));
+}
+
+/* The table below entry @index of @s: the guest's next one, or a piece of its huge page. */
+static struct vmmu_shade *child_of(struct vmmu_fetch *f, struct vmmu_shade *s, uint64_t gpte)
+	VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	unsigned level = s->sp.role.level - 1u;
+	const struct vmmu_walk_step *next = step_at(f, level);
+	union vmmu_role role = s->sp.role;
+	vmmu_gfn_t gfn;
+
+	role.level = level & 0xfu;
+	if (next) {
+		role.direct = 0;
+		role.quadrant = quadrant_of(f, level) & 3u;
+		/* PAE's page-directory pointers and paging that is off give no rights. */
+		if (step_at(f, s->sp.role.level))
+			role.access = s->sp.role.access & vmmu_gpte_rights(gpte, role.nx) & 7u;
+		gfn = vmmu_gpa_to_gfn(next->gpa);
+	} else {
+		role.direct = 1;
+		role.quadrant = 0;
+		role.access = f->rights & 7u;
+		role.key = f->walk->protection_key & 15u;
+		gfn.n = vmmu_gpa_to_gfn(f->walk->gpa).n & ~(vmmu_level_frames(level + 1u) - 1);
+	}
+	return vmmu_shade_get(f->task, gfn, role);
+}
+
+/* Entry @index of @s leads to the child, linked anew if it does not. */
+static struct vmmu_shade *descend(struct vmmu_fetch *f, struct vmmu_shade *s, unsigned index,
+				  uint64_t gpte) VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	struct vmmu_shade *child = child_of(f, s, gpte);
+	vmmu_spte_t e;
+
+	/* Making it may have zapped what we came by. */
+	if (!child || s->zapped)
+		return NULL;
+	e = spte_get(&s->sp.entries[index]);
+	if (spte_kind(e) == VMMU_KIND_TABLE && spte_pfn(e).n == child->sp.pfn.n) {
+		s->gptes[index] = gpte;
+		return child;
+	}
+	/* To make an entry present the guest owes no flush: what is below must be up to date. */
+	vmmu_shade_sync(f->task, child);
+	if (s->zapped || child->zapped)
+		return NULL;
+	vmmu_shade_set_table(f->task, s, index, child, gpte);
+	return child;
+}
+
+/* Largest leaf for the page, as far as everybody is concerned. */
+static enum vmmu_level leaf_level(struct vmmu_fetch *f) VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	struct vmmu_vm *vm = f->task->vm;
+	vmmu_gfn_t gfn = vmmu_gpa_to_gfn(f->walk->gpa);
+	const struct vmmu_slot *slot = vmmu_shadow_slot(f->task, f->vcpu->space, gfn);
+	enum vmmu_level level = vm->config.max_leaf;
+	struct vmmu_page page;
+
+	/* Without long mode the top entries are page-directory pointers, never leaves. */
+	if (level >= f->vcpu->root->role.level)
+		level = f->vcpu->root->role.level - 1u;
+
+	while (level > VMMU_LEVEL_4K &&
+	       vmmu_level_frames(level) << VMMU_PAGE_SHIFT > f->walk->page_bytes)
+		level--;
+	if (level == VMMU_LEVEL_4K || !slot || !vmmu_page_at_hand(f->task, slot, gfn, &page))
+		return VMMU_LEVEL_4K;
+	if (page.level < level)
+		level = page.level;
+	if (level > VMMU_LEVEL_4K)
+		level = vmmu_slot_level(slot, gfn, level);
+	if (vm->invalidations.host.active || vm->invalidations.frames[slot->space].active)
+		return VMMU_LEVEL_4K;
+	while (level > VMMU_LEVEL_4K && (((page.pfn.n ^ gfn.n) & (vmmu_level_frames(level) - 1)) ||
+					 vmmu_frames_mirrored(vm, f->vcpu->space, gfn, level)))
+		level--;
+	return level;
+}
+
+static uint64_t gpte_at(struct vmmu_fetch *f, const struct vmmu_shade *s, bool *ok)
+	VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	const struct vmmu_walk_step *step = step_at(f, s->sp.role.level);
+	uint64_t now = 0;
+
+	*ok = !step || still_says(f, step, &now);
+	return now;
+}
+
+/* Neighbours that the guest has used before: no fault for them. */
+static void prefetch(struct vmmu_fetch *f, struct vmmu_shade *s, unsigned index)
+	VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	unsigned count = f->task->vm->config.prefetch;
+	unsigned first = index & ~(count - 1u);
+	const struct vmmu_guest_level *level = &f->vcpu->shadow.rules.format.level[1];
+
+	for (unsigned i = first; i < first + count; i++) {
+		struct vmmu_wish wish = {.level = VMMU_LEVEL_4K};
+		uint64_t gpte = 0;
+
+		if (i == index || atomic_get(&s->sp.entries[i].raw))
+			continue;
+		if (!shade_is_mirror(s)) {
+			wish.rights = s->sp.role.access;
+		} else {
+			if (!vmmu_guest_read(f->task, s->sp.role.space, vmmu_shade_gpte_gpa(s, i),
+					     shade_gpte_bytes(s), &gpte) ||
+			    !(gpte & VMMU_GUEST_ACCESSED) ||
+			    vmmu_guest_entry_kind(level, gpte) != VMMU_GUEST_ENTRY_LEAF)
+				continue;
+			wish.rights = s->sp.role.access & vmmu_gpte_rights(gpte, s->sp.role.nx);
+			if (!(gpte & VMMU_GUEST_DIRTY))
+				wish.rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
+			wish.gpte = gpte;
+		}
+		if (vmmu_shade_map(f->task, s, i, &wish) == VMMU_OUTCOME_RESUME)
+			stat_add(f->task, VMMU_STAT_PREFETCHED, 1);
+		if (s->zapped)
+			return;
+	}
+}
+
+enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum vmmu_level *level)
+{
+	enum vmmu_level goal = leaf_level(f);
+	struct vmmu_shade *s = root;
+	struct vmmu_wish wish = {
+		.level = goal,
+		.rights = f->rights,
+		.key = f->walk->protection_key,
+		.is_write = f->is_write,
+	};
+	enum vmmu_outcome outcome;
+	bool ok;
+
+	while (s->sp.role.level > goal) {
+		uint64_t gpte = gpte_at(f, s, &ok);
+
+		if (!ok)
+			return VMMU_OUTCOME_RETRY;
+		s = descend(f, s, index_of(f->gva, s->sp.role.level), gpte);
+		if (!s)
+			return vm_is_dead(f->task->vm) ? VMMU_OUTCOME_DEAD : VMMU_OUTCOME_NO_MEMORY;
+	}
+	wish.gpte = gpte_at(f, s, &ok);
+	if (!ok || root->zapped)
+		return VMMU_OUTCOME_RETRY;
+	*level = goal;
+	outcome = vmmu_shade_map(f->task, s, index_of(f->gva, goal), &wish);
+	if (outcome == VMMU_OUTCOME_RESUME && goal == VMMU_LEVEL_4K &&
+	    f->task->vm->config.prefetch > 1)
+		prefetch(f, s, index_of(f->gva, goal));
+	return outcome;
+}

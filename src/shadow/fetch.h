@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside of the shadow engine: a fault on its way to a leaf. */
+#ifndef VMMU_SHADOW_FETCH_H
+#define VMMU_SHADOW_FETCH_H
+
+#include "shadow/shade.h"
+
+struct vmmu_fetch {
+	struct vmmu_task *task;
+	struct vmmu_vcpu *vcpu;
+	uint64_t gva;
+	const struct vmmu_walk_result *walk;
+	uint32_t rights; /* VMMU_RIGHT_*: what the leaf may allow, tricks for CR0.WP = 0 included */
+	bool is_write;
+};
+
+/**
+ * vmmu_fetch() - install what the guest's walk found.
+ * Return: as vmmu_shade_map(), and RETRY: the guest's tables changed since the walk.
+ */
+enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum vmmu_level *level)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+
+/* The role of a table at @level in the vCPU's paging mode, rights and quadrant not narrowed. */
+union vmmu_role vmmu_shade_role(const struct vmmu_vcpu *vcpu, unsigned level);
+
+#endif

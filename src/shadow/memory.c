@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* The guest's memory as the library reads it: through slots and the host pages at hand. */
+#include "shadow/shade.h"
+#include "vm.h"
+
+const struct vmmu_slot *vmmu_shadow_slot(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+{
+	struct vmmu_vcpu *vcpu = task->vcpu;
+	const struct vmmu_slot *slot;
+
+	/* Under the mmu lock the set stands still: the last hit is good for its generation. */
+	if (vcpu && vcpu->slot.space == space &&
+	    vcpu->slot_generation == atomic_get(&task->vm->spaces[space].generation) &&
+	    vmmu_slot_holds(&vcpu->slot, gfn))
+		return &vcpu->slot;
+	slot = vmmu_slots_find(vmmu_slots_now(&task->vm->spaces[space]), gfn);
+	if (!vcpu || !slot)
+		return slot;
+	vcpu->slot = *slot;
+	vcpu->slot_generation = atomic_get(&task->vm->spaces[space].generation);
+	return &vcpu->slot;
+}
+
+bool vmmu_page_at_hand(struct vmmu_task *task, const struct vmmu_slot *slot, vmmu_gfn_t gfn,
+		       struct vmmu_page *page)
+{
+	const struct vmmu_vm *vm = task->vm;
+	uint64_t host = vmmu_slot_host(slot, gfn);
+	const struct vmmu_invalidations *inv = &vm->invalidations;
+
+	if (vmmu_withdrawn_holds(&inv->frames[slot->space], gfn.n) ||
+	    vmmu_withdrawn_holds(&inv->host, host))
+		return false;
+	if (!vm->port->guest_page) {
+		*page = (struct vmmu_page){{host >> VMMU_PAGE_SHIFT}, VMMU_LEVEL_1G, true};
+		return true;
+	}
+	return vm->port->guest_page_now(vm->host, host, page) &&
+	       !(page->pfn.n >> (vm->config.physical_bits - VMMU_PAGE_SHIFT));
+}
+
+void *vmmu_guest_frame(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+{
+	const struct vmmu_slot *slot = vmmu_shadow_slot(task, space, gfn);
+	struct vmmu_page page;
+
+	if (!slot || !vmmu_page_at_hand(task, slot, gfn, &page))
+		return NULL;
+	return task->vm->port->guest_map(task->vm->host, page.pfn);
+}
+
+uint64_t vmmu_load8(const void *at)
+{
+	return __atomic_load_n((const uint64_t *)at, __ATOMIC_RELAXED);
+}
+
+uint64_t vmmu_load4(const void *at)
+{
+	return __atomic_load_n((const uint32_t *)at, __ATOMIC_RELAXED);
+}
+
+bool vmmu_guest_read(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, unsigned bytes,
+		     uint64_t *value)
+{
+	const struct vmmu_slot *slot = vmmu_shadow_slot(task, space, vmmu_gpa_to_gfn(gpa));
+	const uint8_t *frame;
+
+	if (!slot) {
+		/* Nothing answers on the bus: all ones. */
+		*value = bytes == 8 ? UINT64_MAX : UINT32_MAX;
+		return true;
+	}
+	frame = vmmu_guest_frame(task, space, vmmu_gpa_to_gfn(gpa));
+	if (!frame)
+		return false;
+	frame += gpa.addr % VMMU_PAGE_BYTES;
+	*value = bytes == 8 ? vmmu_load8(frame) : vmmu_load4(frame);
+	return true;
+}
+
+/* Accessed and dirty bits that the walker sets. */
+bool vmmu_guest_update(struct vmmu_task *task, unsigned space, const struct vmmu_update *u)
+{
+	const struct vmmu_slot *slot = vmmu_shadow_slot(task, space, vmmu_gpa_to_gfn(u->gpa));
+	struct vmmu_page page;
+	uint8_t *frame;
+
+	*u->gone = true;
+	if (!slot || (slot->flags & VMMU_SLOT_READONLY) ||
+	    !vmmu_page_at_hand(task, slot, vmmu_gpa_to_gfn(u->gpa), &page) || !page.writable)
+		return false;
+	*u->gone = false;
+	frame = task->vm->port->guest_map(task->vm->host, page.pfn);
+	frame += u->gpa.addr % VMMU_PAGE_BYTES;
+	if (task->vm->port->page_dirty)
+		task->vm->port->page_dirty(task->vm->host, vmmu_gpa_to_gfn(u->gpa), 1, page.pfn);
+	if (u->bytes == 8) {
+		uint64_t old = u->old;
+
+		return __atomic_compare_exchange_n((uint64_t *)(void *)frame, &old, u->value, false,
+						   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	}
+	uint32_t old = (uint32_t)u->old;
+
+	return __atomic_compare_exchange_n((uint32_t *)(void *)frame, &old, (uint32_t)u->value,
+					   false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Roots and the guest's paging state.
+ *
+ *   long mode     the mirror of the guest's top table, shared by all vCPUs on the same CR3
+ *   other modes   the hardware runs in PAE mode on four entries: a level-3 table of the vCPU's
+ *                 own (in no frame's list), whose entries are copied to the page that CR3 names
+ *   no memory     CR3 points into a hole: an empty table of the vCPU's own
+ */
+#include "shadow/root.h"
+
+#include "shadow/fetch.h"
+#include "vm.h"
+
+static bool is_long(const struct vmmu_paging *p)
+{
+	return p->mode == VMMU_PAGING_4LEVEL || p->mode == VMMU_PAGING_5LEVEL;
+}
+
+static unsigned top_level(const struct vmmu_paging *p)
+{
+	if (!is_long(p))
+		return VMMU_LEVEL_1G;
+	return p->mode == VMMU_PAGING_5LEVEL ? VMMU_LEVEL_256T : VMMU_LEVEL_512G;
+}
+
+/* Bits of CR3 that name the top table. */
+static vmmu_gfn_t root_gfn(const struct vmmu_vcpu *vcpu)
+{
+	const struct vmmu_paging *p = &vcpu->shadow.paging;
+
+	return (vmmu_gfn_t){(p->cr3 & VMMU_MASK(p->physical_bits - 1, 12)) >> VMMU_PAGE_SHIFT};
+}
+
+void vmmu_shadow_drop_root(struct vmmu_task *task)
+{
+	struct vmmu_vcpu *vcpu = task->vcpu;
+	struct vmmu_shade *root = vcpu->root ? shade_of(vcpu->root) : NULL;
+
+	vcpu->root = NULL;
+	vcpu->shadow.dummy = false;
+	if (!root)
+		return;
+	if (!vcpu->shadow.own) {
+		vmmu_shade_put(task, root);
+		return;
+	}
+	vcpu->shadow.own = false;
+	for (unsigned i = 0; i < VMMU_TABLE_ENTRIES; i++)
+		if (atomic_get(&root->sp.entries[i].raw))
+			vmmu_shade_clear(task, root, i);
+	vmmu_table_unlink(task, &root->sp);
+}
+
+/* A table of the vCPU's own. The task's cache holds one. */
+static struct vmmu_shade *own_root(struct vmmu_task *task, union vmmu_role role)
+{
+	struct vmmu_shade *s = shade_of(vmmu_table_new(task, (vmmu_gfn_t){0}, role));
+
+	s->sp.users = 1;
+	vmmu_table_set_live(task, &s->sp);
+	task->vcpu->shadow.own = true;
+	return s;
+}
+
+/* NULL: the reserve is used up. */
+static struct vmmu_shade *make_root(struct vmmu_task *task, union vmmu_role role)
+	VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	struct vmmu_vcpu *vcpu = task->vcpu;
+	struct vmmu_shade *s;
+
+	if (!is_long(&vcpu->shadow.paging))
+		return own_root(task, role);
+	if (!vmmu_shadow_slot(task, vcpu->space, root_gfn(vcpu))) {
+		vcpu->shadow.dummy = true;
+		return own_root(task, role);
+	}
+	s = vmmu_shade_get(task, root_gfn(vcpu), role);
+	if (!s)
+		return NULL;
+	vmmu_shade_hold(s);
+	vmmu_shade_sync(task, s);
+	return s;
+}
+
+static void set_root(struct vmmu_vcpu *vcpu, struct vmmu_shade *s)
+{
+	vmmu_pfn_t top = is_long(&vcpu->shadow.paging) ? s->sp.pfn : vcpu->shadow.pdptes_pfn;
+
+	vcpu->root = &s->sp;
+	vcpu->must_flush = true;
+	vcpu->entry = (struct vmmu_entry){
+		.root = vmmu_pfn_to_hpa(top),
+		.root_level = top_level(&vcpu->shadow.paging),
+	};
+}
+
+enum vmmu_error vmmu_shadow_load_root(struct vmmu_vcpu *vcpu)
+{
+	struct vmmu_task *task = &vcpu->task;
+	struct vmmu_shade *s = NULL;
+
+	while (!s) {
+		if (vm_is_dead(vcpu->vm))
+			return VMMU_EDEAD;
+		if (root_fits(vcpu))
+			return VMMU_OK;
+		if (!vmmu_cache_fill(vcpu->vm, task->cache, 1) ||
+		    !vmmu_reserve_fill(vcpu->vm, &task->cache->reserve, 8))
+			return VMMU_ENOMEM;
+		vmmu_section_begin(task);
+		vmmu_shadow_drop_root(task);
+		s = make_root(task, vcpu->role);
+		if (s)
+			set_root(vcpu, s);
+		vmmu_section_end(task);
+	}
+	vmmu_table_collect(vcpu->vm);
+	return VMMU_OK;
+}
+
+void vmmu_shadow_fill_pdptes(struct vmmu_vcpu *vcpu)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		vmmu_spte_t e = spte_get(&vcpu->root->entries[i]);
+
+		/* A page-directory pointer holds an address and the present bit, nothing else. */
+		vcpu->shadow.pdptes[i] = spte_kind(e) == VMMU_KIND_TABLE
+						 ? (spte_pfn(e).n << VMMU_PAGE_SHIFT) | 1u
+						 : 0;
+	}
+}
+
+/* ---- the guest changes its mind ---- */
+
+static bool paging_is_valid(const struct vmmu_vm *vm, const struct vmmu_paging *p)
+{
+	return vm->config.format == VMMU_FORMAT_SHADOW && p->mode <= VMMU_PAGING_5LEVEL &&
+	       p->physical_bits >= 32 && p->physical_bits <= 52;
+}
+
+enum vmmu_error vmmu_shadow_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_paging *paging)
+{
+	struct vmmu_task *task = &vcpu->task;
+
+	if (vm_is_dead(vcpu->vm))
+		return VMMU_EDEAD;
+	if (!paging_is_valid(vcpu->vm, paging))
+		return VMMU_EINVAL;
+	vcpu->shadow.paging = *paging;
+	vmmu_guest_rules_prepare(paging, &vcpu->shadow.rules);
+	vcpu->role = vmmu_shade_role(vcpu, top_level(paging));
+	vmmu_section_begin(task);
+	vmmu_shadow_drop_root(task);
+	vmmu_section_end(task);
+	vcpu->must_flush = true;
+	vmmu_table_collect(vcpu->vm);
+	return VMMU_OK;
+}
+
+/* The root of the same mode that CR3 names now, if it exists and need not be made. */
+static bool switch_root(struct vmmu_task *task, enum vmmu_cr3_kind kind)
+	VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	struct vmmu_vcpu *vcpu = task->vcpu;
+	struct vmmu_shade *s = vmmu_shade_find(task->vm, root_gfn(vcpu), vcpu->role);
+
+	if (!s || vcpu->shadow.own || !is_long(&vcpu->shadow.paging))
+		return false;
+	vmmu_shade_hold(s);
+	vmmu_shadow_drop_root(task);
+	if (kind == VMMU_CR3_FLUSH)
+		vmmu_shade_sync(task, s);
+	set_root(vcpu, s);
+	return true;
+}
+
+enum vmmu_error vmmu_shadow_load_cr3(struct vmmu_vcpu *vcpu, uint64_t cr3, const uint64_t pdpte[4],
+				     enum vmmu_cr3_kind kind)
+{
+	struct vmmu_task *task = &vcpu->task;
+
+	if (vm_is_dead(vcpu->vm))
+		return VMMU_EDEAD;
+	if (vcpu->vm->config.format != VMMU_FORMAT_SHADOW)
+		return VMMU_EINVAL;
+	vcpu->shadow.paging.cr3 = cr3;
+	for (unsigned i = 0; pdpte && i < 4; i++)
+		vcpu->shadow.paging.pdpte[i] = pdpte[i];
+	vcpu->must_flush = true;
+	vmmu_section_begin(task);
+	if (!switch_root(task, kind))
+		vmmu_shadow_drop_root(task);
+	vmmu_section_end(task);
+	vmmu_table_collect(vcpu->vm);
+	return VMMU_OK;
+}
+
+void vmmu_shadow_flush(struct vmmu_vcpu *vcpu)
+{
+	struct vmmu_task *task = &vcpu->task;
+
+	vcpu->must_flush = true;
+	if (vm_is_dead(vcpu->vm) || !vcpu->root)
+		return;
+	vmmu_section_begin(task);
+	vmmu_shade_sync(task, shade_of(vcpu->root));
+	vmmu_section_end(task);
+	vmmu_table_collect(vcpu->vm);
+}
+
+static bool is_canonical(const struct vmmu_paging *p, vmmu_gva_t gva)
+{
+	unsigned shift = p->mode == VMMU_PAGING_5LEVEL ? 56 : 47;
+	int64_t top = (int64_t)gva.addr >> shift;
+
+	return !is_long(p) || top == 0 || top == -1;
+}
+
+void vmmu_shadow_invlpg(struct vmmu_vcpu *vcpu, vmmu_gva_t gva)
+{
+	struct vmmu_task *task = &vcpu->task;
+	const struct vmmu_paging *p = &vcpu->shadow.paging;
+	struct vmmu_sp *sp;
+
+	if (vm_is_dead(vcpu->vm) || p->mode == VMMU_PAGING_OFF || !is_canonical(p, gva) ||
+	    !vmmu_reserve_fill(vcpu->vm, &task->cache->reserve, 8))
+		vcpu->must_flush = true;
+	vmmu_section_begin(task);
+	sp = vcpu->root;
+	while (sp && sp->role.level > VMMU_LEVEL_4K) {
+		vmmu_spte_t e = spte_get(&sp->entries[gfn_index(
+			vmmu_gpa_to_gfn((vmmu_gpa_t){gva.addr}), sp->role.level)]);
+
+		sp = spte_kind(e) == VMMU_KIND_TABLE ? vmmu_table_find(task->vm, spte_pfn(e))
+						     : NULL;
+	}
+	/* Tables in sync say what the guest's say; CPUs hold nothing that they do not say. */
+	if (sp && shade_of(sp)->unsync)
+		vmmu_shade_refresh_entry(task, shade_of(sp),
+					 gfn_index((vmmu_gfn_t){gva.addr >> VMMU_PAGE_SHIFT}, 1));
+	vmmu_section_end(task);
+	stat_add(task, VMMU_STAT_SHADOW_INVLPG, 1);
+}
+
+void vmmu_shadow_set_pkru(struct vmmu_vcpu *vcpu, uint32_t pkru)
+{
+	vcpu->shadow.paging.pkru = pkru;
+}
+
+/* ---- life of a vCPU ---- */
+
+bool vmmu_shadow_vcpu_init(struct vmmu_vcpu *vcpu)
+{
+	struct vmmu_vm *vm = vcpu->vm;
+	vmmu_pfn_t pfn = vm->port->page_alloc(vm->host);
+
+	if (vmmu_pfn_is_none(pfn))
+		return false;
+	vcpu->shadow.pdptes_pfn = pfn;
+	vcpu->shadow.pdptes = vm->port->page_map(vm->host, pfn);
+	vcpu->shadow.paging = (struct vmmu_paging){.mode = VMMU_PAGING_OFF,
+						   .physical_bits = vm->config.physical_bits};
+	vmmu_guest_rules_prepare(&vcpu->shadow.paging, &vcpu->shadow.rules);
+	vcpu->role = vmmu_shade_role(vcpu, VMMU_LEVEL_1G);
+	return true;
+}
+
+void vmmu_shadow_vcpu_fini(struct vmmu_vcpu *vcpu)
+{
+	struct vmmu_task *task = &vcpu->task;
+
+	vmmu_section_begin(task);
+	vmmu_shadow_drop_root(task);
+	vmmu_section_end(task);
+	vcpu->vm->port->page_free(vcpu->vm->host, vcpu->shadow.pdptes_pfn);
+}

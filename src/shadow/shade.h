@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Shadow paging: tables that the hardware walks with the guest's linear addresses, built from the
+ * guest's own tables.
+ *
+ * A shadow table mirrors one guest table (indirect), or a piece of a linear range that a huge guest
+ * page maps (direct). It is found by the guest frame and the full role: everything that
+ * decides what its entries say. Every entry is on exactly one list, threaded through the
+ * table's links page: a leaf on the reverse map of its guest frame, a table entry on the parents
+ * of the table it points to. So lists need no memory of their own and cannot fail.
+ *
+ * A guest frame that holds tables above level 1 is never writable to the guest: writes are emulated
+ * and told by vmmu_guest_written(). One that holds only level-1 tables may become writable:
+ * its shadow tables are then "unsync", every table above knows, and they are brought up to date
+ * when the guest flushes (MOV CR3, INVLPG).
+ *
+ * Exclusion: everything here happens under the mmu lock, exclusive.
+ */
+#ifndef VMMU_SHADOW_SHADE_H
+#define VMMU_SHADOW_SHADE_H
+
+#include <vmmu/fault.h>
+#include <vmmu/shadow.h>
+
+#include "base/annotate.h"
+#include "format/entry.h"
+#include "guest/walk_internal.h"
+#include "page/table.h"
+#include "slot/framemap.h"
+#include "slot/slots.h"
+
+/* An entry of a table, as a number: list links. 0: end of list. */
+typedef struct {
+	uint64_t n;
+} vmmu_link_t;
+
+struct vmmu_shade {
+	struct vmmu_sp sp; /* first: a shade is a table */
+	/* indirect: the guest's entries as they were when ours were made */
+	uint64_t *gptes;
+	vmmu_link_t *links; /* next entry on the list that each entry is on */
+	vmmu_pfn_t gptes_pfn, links_pfn;
+	vmmu_link_t parents;                            /* entries that point here */
+	struct vmmu_shade *same_frame;                  /* other tables of the same guest frame */
+	struct vmmu_shade *older, *newer;               /* by age of creation, for reclaim */
+	uint64_t unsync_below[VMMU_TABLE_ENTRIES / 64]; /* entries that lead to unsync tables */
+	uint32_t unsync_count;                          /* bits set in it */
+	bool unsync;    /* the guest may write the table it mirrors */
+	bool zapped;    /* off all lists; kept for those who run on it */
+	uint8_t writes; /* emulated writes since it was last walked */
+};
+
+#define VMMU_SHADE_ALIGN 64u
+
+static inline vmmu_link_t link_of(const struct vmmu_shade *shade, unsigned index)
+{
+	/* Aligned to 64 bytes, so that 9 bits are free after a shift by 3. */
+	return (vmmu_link_t){(uint64_t)(uintptr_t)shade << 3 | index};
+}
+
+static inline struct vmmu_shade *link_shade(vmmu_link_t link)
+{
+	return (struct vmmu_shade *)(uintptr_t)((uint64_t)((int64_t)link.n >> 3) &
+						~(uint64_t)(VMMU_SHADE_ALIGN - 1u));
+}
+
+static inline unsigned link_index(vmmu_link_t link)
+{
+	return (unsigned)link.n & (VMMU_TABLE_ENTRIES - 1u);
+}
+
+static inline struct vmmu_shade *shade_of(struct vmmu_sp *sp)
+{
+	return (struct vmmu_shade *)(void *)sp;
+}
+
+static inline bool shade_is_mirror(const struct vmmu_shade *s)
+{
+	return !s->sp.role.direct;
+}
+
+/* ---- geometry: where an entry's guest entry is, and what it maps ---- */
+
+/* Bytes of one guest entry. */
+static inline unsigned shade_gpte_bytes(const struct vmmu_shade *s)
+{
+	return s->sp.role.mode == VMMU_PAGING_32BIT ? 4 : 8;
+}
+
+/* Index in the guest's table of the guest entry behind entry @index. */
+unsigned vmmu_shade_guest_index(const struct vmmu_shade *s, unsigned index);
+vmmu_gpa_t vmmu_shade_gpte_gpa(const struct vmmu_shade *s, unsigned index);
+/* Guest frame that the leaf at @index maps (its first one). */
+vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigned index);
+
+/* ---- entry.c: the commit point of this engine ---- */
+
+/*
+ * Each accounts for everything: lists, unsync marks, counters, dirty hand-over, flush debt.
+ * @gpte: the guest's entry behind it, remembered; 0 in direct tables.
+ */
+/* Return: false, no cell for the reverse map could be made; nothing changed. */
+bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			 vmmu_spte_t to, uint64_t gpte) VMMU_REQUIRES(vmmu_mmu_lock);
+void vmmu_shade_set_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			  struct vmmu_shade *child, uint64_t gpte) VMMU_REQUIRES(vmmu_mmu_lock);
+void vmmu_shade_clear(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+/* No leaf lets the guest write the frame any more; huge leaves over it go. */
+void vmmu_frame_protect(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+/* Withdraw every leaf that maps a frame of the range. */
+void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+
+/* ---- table.c ---- */
+
+/* The table of this frame and role, or NULL. */
+struct vmmu_shade *vmmu_shade_find(struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmmu_role role)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+/* All tables of a frame of the space: the first one; go on by ->same_frame. */
+struct vmmu_shade *vmmu_shade_first(struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+/* Find or make. NULL: the reserve is used up. */
+struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union vmmu_role role)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+/* Off every list, all entries cleared; freed once no vCPU runs on it. */
+void vmmu_shade_zap(struct vmmu_task *task, struct vmmu_shade *s) VMMU_REQUIRES(vmmu_mmu_lock);
+/* All tables that mirror a frame of the range. */
+void vmmu_shades_zap_range(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+void vmmu_shades_zap_all(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
+/* Make room: oldest first, never one in use. */
+void vmmu_shades_reclaim(struct vmmu_task *task, uint64_t want) VMMU_REQUIRES(vmmu_mmu_lock);
+/* Does a frame of the huge page around @gfn hold tables of the guest? */
+bool vmmu_frames_mirrored(struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, enum vmmu_level level)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+/* A vCPU begins or ends to use it as its root. */
+void vmmu_shade_hold(struct vmmu_shade *s);
+void vmmu_shade_put(struct vmmu_task *task, struct vmmu_shade *s) VMMU_REQUIRES(vmmu_mmu_lock);
+
+/* ---- sync.c ---- */
+
+enum vmmu_writable { VMMU_MAY_WRITE, VMMU_MUST_NOT_WRITE };
+
+/* May a leaf for this frame be writable? On a write, level-1 tables become unsync for it. */
+enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn,
+				       bool is_write) VMMU_REQUIRES(vmmu_mmu_lock);
+/* Bring everything below up to date and write-protect it again. */
+void vmmu_shade_sync(struct vmmu_task *task, struct vmmu_shade *root) VMMU_REQUIRES(vmmu_mmu_lock);
+/* Bring one unsync level-1 table up to date; it stays unsync. */
+void vmmu_shade_refresh(struct vmmu_task *task, struct vmmu_shade *s) VMMU_REQUIRES(vmmu_mmu_lock);
+void vmmu_shade_refresh_entry(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+/* Entry @index of @parent has come to lead, or no longer leads, to something unsync. */
+void vmmu_unsync_mark(struct vmmu_shade *parent, unsigned index) VMMU_REQUIRES(vmmu_mmu_lock);
+void vmmu_unsync_unmark(struct vmmu_shade *parent, unsigned index) VMMU_REQUIRES(vmmu_mmu_lock);
+
+static inline bool shade_is_stale(const struct vmmu_shade *s)
+{
+	return s->unsync || s->unsync_count;
+}
+
+/* ---- leaf.c ---- */
+
+/* Rights of guest entries along a path, as roles hold them. */
+enum { VMMU_RIGHT_WRITE = 1u, VMMU_RIGHT_USER = 2u, VMMU_RIGHT_EXEC = 4u };
+
+/* What a leaf for guest page @gpte (level-1 or huge) shall allow. */
+struct vmmu_wish {
+	vmmu_gfn_t gfn;        /* first frame of the leaf; filled in by vmmu_shade_map() */
+	enum vmmu_level level; /* of the leaf */
+	uint32_t rights;       /* VMMU_RIGHT_*, all levels combined, D emulated by W */
+	uint8_t key;           /* protection key */
+	bool is_write;         /* a write is under way: unsync may be paid for it */
+	uint64_t gpte;         /* the guest's entry that maps it; direct tables: 0 */
+};
+
+/**
+ * vmmu_shade_map() - install a leaf in entry @index.
+ * Finds the slot and the host page; both must be at hand (port->guest_page_now).
+ * Return: RESUME; MMIO; READONLY; TABLE_WRITE, the frame holds tables and stays read-only;
+ *         PENDING, the host page is not at hand; NO_MEMORY, the reserve is used up.
+ */
+enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+				 const struct vmmu_wish *wish) VMMU_REQUIRES(vmmu_mmu_lock);
+
+/* Rights of one guest entry. */
+uint32_t vmmu_gpte_rights(uint64_t gpte, bool nx);
+
+/* ---- memory.c: the guest's memory, as far as it is at hand ---- */
+
+/* The slot of a frame, or NULL. Good until the vCPU's next look-up. */
+const struct vmmu_slot *vmmu_shadow_slot(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+/* False: the port does not have it at hand, or the host is taking it away. */
+bool vmmu_page_at_hand(struct vmmu_task *task, const struct vmmu_slot *slot, vmmu_gfn_t gfn,
+		       struct vmmu_page *page) VMMU_REQUIRES(vmmu_mmu_lock);
+/* Address of a guest frame, or NULL. Good until the lock is let go. */
+void *vmmu_guest_frame(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+/* The guest's word, atomically; all ones where there is no memory. False: not at hand. */
+bool vmmu_guest_read(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, unsigned bytes,
+		     uint64_t *value) VMMU_REQUIRES(vmmu_mmu_lock);
+
+/* Compare-and-swap of a guest entry. */
+struct vmmu_update {
+	vmmu_gpa_t gpa;
+	unsigned bytes;
+	uint64_t old, value;
+	bool *gone; /* set: it cannot be written; leave it */
+};
+bool vmmu_guest_update(struct vmmu_task *task, unsigned space, const struct vmmu_update *u)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+
+uint64_t vmmu_load8(const void *at);
+uint64_t vmmu_load4(const void *at);
+
+#endif

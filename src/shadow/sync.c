@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Out-of-sync tables. A level-1 table whose guest frame the guest may write is unsync; each entry
+ * that leads to it, over any number of tables, has its bit in unsync_below of the table it is in.
+ *
+ *   write fault on the frame:   mark unsync, tell the tables above, then let the write through
+ *   the guest flushes:          write-protect the frame, flush, then read and compare
+ *
+ * In that order a write of the guest that comes before its flush is never missed: either it
+ * came before the frame was write-protected and is read, or it faults.
+ */
+#include "shadow/shade.h"
+#include "vm.h"
+
+/* ---- marks ---- */
+
+static bool bit_get(const struct vmmu_shade *s, unsigned index)
+{
+	return s->unsync_below[index / 64] >> (index % 64) & 1u;
+}
+
+static void bit_flip(struct vmmu_shade *s, unsigned index)
+{
+	s->unsync_below[index / 64] ^= UINT64_C(1) << (index % 64);
+}
+
+/*
+ * Bring the marks of all tables above in line with @below, whose staleness has just changed. A walk
+ * up over parent lists; as deep as there are levels.
+ */
+static void tell_above(struct vmmu_shade *below, bool stale)
+{
+	vmmu_link_t todo[VMMU_LEVEL_256T + 1];
+	unsigned depth = 0;
+
+	todo[0] = below->parents;
+	for (;;) {
+		struct vmmu_shade *s;
+		unsigned index;
+		bool was;
+
+		while (!todo[depth].n) {
+			if (!depth--)
+				return;
+		}
+		s = link_shade(todo[depth]);
+		index = link_index(todo[depth]);
+		todo[depth] = s->links[index];
+		if (bit_get(s, index) == stale)
+			continue;
+		was = shade_is_stale(s);
+		bit_flip(s, index);
+		s->unsync_count += stale ? 1u : UINT32_MAX;
+		if (was != shade_is_stale(s) && depth < VMMU_LEVEL_256T)
+			todo[++depth] = s->parents;
+	}
+}
+
+static void set_bit(struct vmmu_shade *s, unsigned index, bool stale)
+{
+	bool was = shade_is_stale(s);
+
+	if (bit_get(s, index) == stale)
+		return;
+	bit_flip(s, index);
+	s->unsync_count += stale ? 1u : UINT32_MAX;
+	if (was != shade_is_stale(s))
+		tell_above(s, stale);
+}
+
+void vmmu_unsync_mark(struct vmmu_shade *parent, unsigned index)
+{
+	set_bit(parent, index, true);
+}
+
+void vmmu_unsync_unmark(struct vmmu_shade *parent, unsigned index)
+{
+	set_bit(parent, index, false);
+}
+
+static void set_unsync(struct vmmu_vm *vm, struct vmmu_shade *s, bool unsync)
+{
+	if (s->unsync == unsync)
+		return;
+	s->unsync = unsync;
+	vm->shades.unsync += unsync ? 1u : (uint64_t)-1;
+	tell_above(s, unsync);
+}
+
+enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn,
+				       bool is_write)
+{
+	struct vmmu_shade *first = vmmu_shade_first(task->vm, space, gfn);
+
+	for (struct vmmu_shade *s = first; s; s = s->same_frame) {
+		if (!shade_is_mirror(s))
+			continue;
+		if (s->sp.role.level > VMMU_LEVEL_4K || (!s->unsync && !is_write))
+			return VMMU_MUST_NOT_WRITE;
+	}
+	for (struct vmmu_shade *s = first; s; s = s->same_frame) {
+		if (!shade_is_mirror(s) || s->unsync)
+			continue;
+		set_unsync(task->vm, s, true);
+		stat_add(task, VMMU_STAT_SHADOW_UNSYNC, 1);
+	}
+	return VMMU_MAY_WRITE;
+}
+
+/* ---- bringing up to date ---- */
+
+/* Do the rules of the acting vCPU say what this table's entries mean? */
+static bool rules_fit(const struct vmmu_vcpu *vcpu, const struct vmmu_shade *s)
+{
+	const struct vmmu_paging *p = &vcpu->shadow.paging;
+
+	return p->mode == s->sp.role.mode && p->nx == s->sp.role.nx &&
+	       (p->mode != VMMU_PAGING_32BIT || p->pse == s->sp.role.pse);
+}
+
+/* The guest's entry changed from gptes[index] to @gpte: make ours say the same, or nothing. */
+static void adopt(struct vmmu_task *task, struct vmmu_shade *s, unsigned index, uint64_t gpte)
+	VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	const struct vmmu_guest_rules *rules = &task->vcpu->shadow.rules;
+	struct vmmu_wish wish = {.level = VMMU_LEVEL_4K};
+
+	if (!rules_fit(task->vcpu, s) || !(gpte & VMMU_GUEST_ACCESSED) ||
+	    vmmu_guest_entry_kind(&rules->format.level[1], gpte) != VMMU_GUEST_ENTRY_LEAF) {
+		vmmu_shade_clear(task, s, index);
+		return;
+	}
+	wish.rights = s->sp.role.access & vmmu_gpte_rights(gpte, s->sp.role.nx);
+	if (!(gpte & VMMU_GUEST_DIRTY))
+		wish.rights &= ~(uint32_t)VMMU_RIGHT_WRITE; /* the first write has to set it */
+	wish.gpte = gpte;
+	/* Anything but an ordinary page of memory at hand: the next access finds out. */
+	if (vmmu_shade_map(task, s, index, &wish) != VMMU_OUTCOME_RESUME)
+		vmmu_shade_clear(task, s, index);
+}
+
+void vmmu_shade_refresh_entry(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
+{
+	uint64_t gpte;
+
+	if (!atomic_get(&s->sp.entries[index].raw))
+		return;
+	if (!vmmu_guest_read(task, s->sp.role.space, vmmu_shade_gpte_gpa(s, index),
+			     shade_gpte_bytes(s), &gpte))
+		vmmu_shade_clear(task, s, index);
+	else if (gpte != s->gptes[index])
+		adopt(task, s, index, gpte);
+}
+
+void vmmu_shade_refresh(struct vmmu_task *task, struct vmmu_shade *s)
+{
+	const uint8_t *page = vmmu_guest_frame(task, s->sp.role.space, s->sp.gfn);
+	bool narrow = shade_gpte_bytes(s) == 4;
+
+	for (unsigned i = 0; i < VMMU_TABLE_ENTRIES; i++) {
+		unsigned at = vmmu_shade_guest_index(s, i);
+		uint64_t gpte;
+
+		if (!atomic_get(&s->sp.entries[i].raw))
+			continue;
+		if (!page) {
+			vmmu_shade_clear(task, s, i);
+			continue;
+		}
+		gpte = narrow ? vmmu_load4(page + 4u * at) : vmmu_load8(page + 8u * at);
+		if (gpte != s->gptes[i])
+			adopt(task, s, i, gpte);
+	}
+}
+
+/* The first unsync table below @root, by way of the marks. */
+static struct vmmu_shade *find_unsync(struct vmmu_task *task, struct vmmu_shade *root)
+{
+	struct vmmu_shade *s = root;
+
+	while (s && !s->unsync) {
+		unsigned word = 0;
+		vmmu_spte_t e;
+		struct vmmu_sp *child;
+
+		while (word < VMMU_TABLE_ENTRIES / 64 && !s->unsync_below[word])
+			word++;
+		if (!VMMU_CHECK(task, word < VMMU_TABLE_ENTRIES / 64,
+				"a table counts unsync tables below it and marks none", s->sp.gfn.n,
+				s->unsync_count))
+			return NULL;
+		e = spte_get(&s->sp.entries[word * 64 +
+					    (unsigned)__builtin_ctzll(s->unsync_below[word])]);
+		child = vmmu_table_find(task->vm, spte_pfn(e));
+		if (!VMMU_CHECK(task, child, "a mark for unsync tables is on an entry without one",
+				s->sp.gfn.n, e.raw))
+			return NULL;
+		s = shade_of(child);
+	}
+	return s;
+}
+
+void vmmu_shade_sync(struct vmmu_task *task, struct vmmu_shade *root)
+{
+	while (shade_is_stale(root)) {
+		struct vmmu_shade *s = find_unsync(task, root);
+
+		if (!s)
+			return;
+		vmmu_frame_protect(task, s->sp.role.space, s->sp.gfn);
+		vmmu_section_settle(task); /* after this the guest cannot write it unseen */
+		set_unsync(task->vm, s, false);
+		vmmu_shade_refresh(task, s);
+		stat_add(task, VMMU_STAT_SHADOW_SYNC, 1);
+	}
+}

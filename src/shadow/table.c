@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* Shadow tables: found by guest frame and role, made, zapped, reclaimed. */
+#include "shadow/shade.h"
+#include "vm.h"
+
+static struct vmmu_shade **cell_shade(uint64_t *cell)
+{
+	return (struct vmmu_shade **)(void *)cell;
+}
+
+struct vmmu_shade *vmmu_shade_first(struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn)
+{
+	uint64_t *cell = vmmu_framemap_find(&vm->frames[space].tables, gfn.n);
+
+	return cell ? *cell_shade(cell) : NULL;
+}
+
+struct vmmu_shade *vmmu_shade_find(struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmmu_role role)
+{
+	struct vmmu_shade *s = vmmu_shade_first(vm, role.space, gfn);
+
+	while (s && s->sp.role.word != role.word)
+		s = s->same_frame;
+	return s;
+}
+
+/* ---- age ---- */
+
+static void age_add(struct vmmu_shades *all, struct vmmu_shade *s)
+{
+	s->older = all->newest;
+	s->newer = NULL;
+	if (all->newest)
+		all->newest->newer = s;
+	else
+		all->oldest = s;
+	all->newest = s;
+	all->count++;
+}
+
+static void age_remove(struct vmmu_shades *all, struct vmmu_shade *s)
+{
+	if (s->older)
+		s->older->newer = s->newer;
+	else
+		all->oldest = s->newer;
+	if (s->newer)
+		s->newer->older = s->older;
+	else
+		all->newest = s->older;
+	all->count--;
+}
+
+/* ---- mirrors: no huge leaf may cover a frame that holds tables ---- */
+
+static uint64_t *mirrored_cell(struct vmmu_vm *vm, const struct vmmu_shade *s, unsigned level)
+{
+	return vmmu_framemap_find(&vm->frames[s->sp.role.space].mirrored[level - 2],
+				  s->sp.gfn.n >> (9u * (level - 1)));
+}
+
+/* False: the reserve is used up, nothing changed. */
+static bool cells_make(struct vmmu_task *task, vmmu_gfn_t gfn, union vmmu_role role)
+{
+	struct vmmu_frames *frames = &task->vm->frames[role.space];
+
+	return vmmu_framemap_make(task, &frames->tables, gfn.n) &&
+	       (role.direct || (vmmu_framemap_make(task, &frames->mirrored[0], gfn.n >> 9) &&
+				vmmu_framemap_make(task, &frames->mirrored[1], gfn.n >> 18)));
+}
+
+static void mirrored_add(struct vmmu_vm *vm, const struct vmmu_shade *s, uint64_t n)
+{
+	if (!shade_is_mirror(s))
+		return;
+	*mirrored_cell(vm, s, 2) += n;
+	*mirrored_cell(vm, s, 3) += n;
+}
+
+bool vmmu_frames_mirrored(struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, enum vmmu_level level)
+{
+	uint64_t *cell = vmmu_framemap_find(&vm->frames[space].mirrored[level - 2],
+					    gfn.n >> (9u * (level - 1)));
+
+	return cell && *cell;
+}
+
+/* ---- making ---- */
+
+/*
+ * A table above level 1 makes its frame read-only for good. Level-1 tables of the same frame that
+ * are unsync count on it being writable: they go.
+ */
+static void zap_unsync_of_frame(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+	VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	struct vmmu_shade *s = vmmu_shade_first(task->vm, space, gfn);
+
+	while (s) {
+		struct vmmu_shade *next = s->same_frame;
+
+		if (s->unsync) {
+			vmmu_shade_zap(task, s);
+			/* Zapping may have taken others of the chain along. */
+			next = vmmu_shade_first(task->vm, space, gfn);
+		}
+		s = next;
+	}
+}
+
+struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union vmmu_role role)
+{
+	struct vmmu_vm *vm = task->vm;
+	struct vmmu_shade *s, **head;
+
+	if (!role.direct && role.level > VMMU_LEVEL_4K)
+		zap_unsync_of_frame(task, role.space, gfn);
+	s = vmmu_shade_find(vm, gfn, role);
+	if (s) {
+		s->writes = 0;
+		if (s->unsync)
+			vmmu_shade_refresh(task, s); /* before it is linked: R32 */
+		return s;
+	}
+	if (!task->cache->count || !cells_make(task, gfn, role))
+		return NULL;
+	s = shade_of(vmmu_table_new(task, gfn, role));
+	vmmu_table_set_live(task, &s->sp);
+	head = cell_shade(vmmu_framemap_find(&vm->frames[role.space].tables, gfn.n));
+	s->same_frame = *head;
+	*head = s;
+	age_add(&vm->shades, s);
+	mirrored_add(vm, s, 1);
+	if (!role.direct) {
+		/* No CPU may write the guest's table from here on, before it is read. */
+		vmmu_frame_protect(task, role.space, gfn);
+		vmmu_section_settle(task);
+	}
+	return s;
+}
+
+/* ---- zapping ---- */
+
+static void chain_remove(struct vmmu_vm *vm, struct vmmu_shade *s)
+{
+	struct vmmu_shade **at =
+		cell_shade(vmmu_framemap_find(&vm->frames[s->sp.role.space].tables, s->sp.gfn.n));
+
+	while (*at != s)
+		at = &(*at)->same_frame;
+	*at = s->same_frame;
+}
+
+void vmmu_shade_zap(struct vmmu_task *task, struct vmmu_shade *s)
+{
+	if (s->zapped)
+		return;
+	s->zapped = true;
+	for (unsigned i = 0; i < VMMU_TABLE_ENTRIES; i++)
+		if (atomic_get(&s->sp.entries[i].raw))
+			vmmu_shade_clear(task, s, i);
+	while (s->parents.n && !vm_is_dead(task->vm))
+		vmmu_shade_clear(task, link_shade(s->parents), link_index(s->parents));
+	chain_remove(task->vm, s);
+	age_remove(&task->vm->shades, s);
+	mirrored_add(task->vm, s, (uint64_t)-1);
+	if (s->unsync) {
+		s->unsync = false;
+		task->vm->shades.unsync--;
+	}
+	stat_add(task, VMMU_STAT_SHADOW_ZAPPED, 1);
+	if (s->sp.users) {
+		(void)atomic_swap(&s->sp.invalid, 1); /* whoever runs on it loads another root */
+		vmmu_debt_add_everything(task);
+	} else {
+		vmmu_debt_add_everything(task);
+		vmmu_table_unlink(task, &s->sp);
+	}
+}
+
+void vmmu_shades_zap_range(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
+{
+	struct vmmu_framemap *map = &task->vm->frames[space].tables;
+	uint64_t key = vmmu_framemap_next(map, range.start.n, range.end.n);
+
+	for (; key < range.end.n; key = vmmu_framemap_next(map, key + 1, range.end.n)) {
+		struct vmmu_shade *s;
+
+		while ((s = vmmu_shade_first(task->vm, space, (vmmu_gfn_t){key})) != NULL)
+			vmmu_shade_zap(task, s);
+	}
+}
+
+void vmmu_shades_zap_all(struct vmmu_task *task)
+{
+	while (task->vm->shades.oldest)
+		vmmu_shade_zap(task, task->vm->shades.oldest);
+}
+
+void vmmu_shades_reclaim(struct vmmu_task *task, uint64_t want)
+{
+	struct vmmu_shades *all = &task->vm->shades;
+	struct vmmu_shade *s = all->oldest;
+
+	while (s && all->count + want > all->quota) {
+		struct vmmu_shade *next = s->newer;
+
+		if (!s->sp.users) {
+			vmmu_shade_zap(task, s);
+			stat_add(task, VMMU_STAT_SHADOW_RECLAIMED, 1);
+			next = all->oldest;
+			/* Those in use stay at the old end: step over them. */
+			while (next && next->sp.users)
+				next = next->newer;
+		}
+		s = next;
+	}
+}
+
+void vmmu_shade_hold(struct vmmu_shade *s)
+{
+	s->sp.users++;
+}
+
+void vmmu_shade_put(struct vmmu_task *task, struct vmmu_shade *s)
+{
+	if (VMMU_CHECK(task, s->sp.users, "a shadow root was put more often than it was taken",
+		       s->sp.gfn.n, 0) &&
+	    !--s->sp.users && s->zapped)
+		vmmu_table_unlink(task, &s->sp);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A 64-bit cell for each guest frame, made when it is first wanted: reverse maps, tables of a
+ * frame. Four levels of pages with 512 entries; a VM that needs no cells has no pages.
+ * Pages stay until the VM ends. Context: mmu lock, exclusive.
+ */
+#ifndef VMMU_SLOT_FRAMEMAP_H
+#define VMMU_SLOT_FRAMEMAP_H
+
+#include <vmmu/types.h>
+
+struct vmmu_task;
+struct vmmu_vm;
+
+#define VMMU_FRAMEMAP_KEY_BITS 36u
+
+struct vmmu_framemap {
+	uint64_t **root;     /* page of pointers, NULL while it is empty */
+	uint64_t last_key;   /* / 512, of ... */
+	uint64_t *last_leaf; /* ... the leaf used last; NULL: none */
+};
+
+/* The cell, or NULL if it was never made. */
+uint64_t *vmmu_framemap_find(struct vmmu_framemap *map, uint64_t key);
+
+/* The cell, made if need be from the task's reserve. NULL: the reserve is used up. */
+uint64_t *vmmu_framemap_make(struct vmmu_task *task, struct vmmu_framemap *map, uint64_t key);
+
+/* First key >= @key and < @end whose page exists; @end if there is none. Cells may be 0. */
+uint64_t vmmu_framemap_next(const struct vmmu_framemap *map, uint64_t key, uint64_t end);
+
+/* All pages of all maps of the VM go at its end. */
+void vmmu_framemap_fini(struct vmmu_vm *vm);
+
+#endif
