@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+#include "probe.h"
+
+#include <string.h>
+
+#include "port.h"
+
+static char words[256];
+
+static const char *end(struct sim_vm *sim, const char *problem)
+{
+	const char *violation = sim_violation_text(sim->machine, 0);
+
+	if (!problem && violation) {
+		strncpy(words, violation, sizeof(words) - 1);
+		return words;
+	}
+	if (!problem)
+		sim_vm_free(sim);
+	return problem;
+}
+
+static struct sim_vm *small_vm(void)
+{
+	struct sim_vm_options options = {
+		.machine = {.seed = 7,
+			    .frame_count = 8192,
+			    .host_page_count = 2048,
+			    .mode = SIM_CPU_ALWAYS_STALE},
+		.vm = sim_vm_config(),
+	};
+	struct sim_vm *sim;
+
+	options.vm.max_leaf = VMMU_LEVEL_4K;
+	sim = sim_vm_new(&options, 1);
+	if (sim)
+		(void)sim_host_populate(sim->machine, (sim_hpage_t){0}, 64, SIM_LEVEL_4K);
+	return sim;
+}
+
+/* Neighbours come along clean: only what was written is dirty. */
+static const char *prefetched_pages_stay_clean(void)
+{
+	struct sim_vm *sim = small_vm();
+	uint64_t value = 1;
+
+	if (!sim || sim_slot_create(sim, 0, 0, 0, 64, 0, 0) != VMMU_OK)
+		return "no VM";
+	(void)sim_vm_access(sim, 0, 0x3000, SIM_WRITE, &value);
+	if (vmmu_zap_all(sim->vm) != VMMU_OK)
+		return end(sim, "zap_all fails");
+	for (uint64_t page = 0; page < 8; page++) {
+		struct sim_host_view view = sim_host_query(sim->machine, (sim_hpage_t){page});
+		uint8_t *dirty = sim_vm_frame(sim, sim->dirty_frame, view.pfn.n);
+
+		if (*dirty != (page == 3))
+			return end(sim, "dirty is told of the wrong pages");
+	}
+	return end(sim, NULL);
+}
+
+/* A leaf that allows the access, and a fault that comes back all the same: say so. */
+static const char *a_fault_without_cause_is_reported(void)
+{
+	struct sim_vm *sim = small_vm();
+	struct vmmu_fault fault = {
+		.gpa = {0x1000}, .access = VMMU_ACCESS_READ, .flags = VMMU_FAULT_PRESENT};
+	struct vmmu_fault_result result;
+	uint64_t value = 0;
+
+	if (!sim || sim_slot_create(sim, 0, 0, 0, 64, 0, 0) != VMMU_OK)
+		return "no VM";
+	(void)sim_vm_access(sim, 0, 0x1000, SIM_READ, &value);
+	sim_vm_leave(sim, 0);
+	for (unsigned i = 0; i < 1000; i++)
+		if (vmmu_fault_handle(sim->vcpu[0], &fault, &result) == VMMU_OUTCOME_STUCK)
+			return end(sim, NULL);
+	return end(sim, "a fault that nothing comes of is never reported");
+}
+
+/* The page is taken away between the look-up and the lock, wholly or still under way. */
+static void take_away(struct sim_vm *sim, void *context)
+{
+	bool *half = context;
+
+	if (*half)
+		(void)!vmmu_invalidate_host_begin(sim->vm, 0x5000, 0x6000);
+	else
+		(void)sim_vm_migrate(sim, 5);
+}
+
+static const char *a_page_taken_away_is_not_installed(bool half)
+{
+	struct sim_vm *sim = small_vm();
+	struct sim_result hardware;
+	struct vmmu_fault_result result;
+	enum vmmu_outcome outcome;
+
+	if (!sim || sim_slot_create(sim, 0, 0, 0, 64, 0, 0) != VMMU_OK)
+		return "no VM";
+	sim->after_page_answer = take_away;
+	sim->hook_context = &half;
+	outcome = sim_vm_step(sim, 0, 0x5000, SIM_READ, &hardware, &result);
+	sim_vm_check(sim);
+	if (outcome != VMMU_OUTCOME_RETRY)
+		return end(sim, "a page that is going away was installed");
+	return end(sim, NULL);
+}
+
+/* A root on its way out still maps pages; the host takes one of them away meanwhile. */
+static void take_one(struct sim_vm *sim, void *context)
+{
+	uint64_t *page = context;
+
+	if (*page)
+		(void)sim_vm_swap_out(sim, *page);
+	*page = 0;
+}
+
+static const char *host_invalidation_reaches_invalid_roots(void)
+{
+	struct sim_vm *sim = small_vm();
+	uint64_t value = 1, page = 1200;
+
+	if (!sim || !sim_host_populate(sim->machine, (sim_hpage_t){64}, 1984, SIM_LEVEL_4K) ||
+	    sim_slot_create(sim, 0, 0, 0, 2048, 0, 0) != VMMU_OK)
+		return "no VM";
+	for (uint64_t at = 0; at < 2048; at += 600)
+		(void)sim_vm_access(sim, 0, at << VMMU_PAGE_SHIFT, SIM_WRITE, &value);
+	sim->options.eager_yield = true;
+	sim->on_yield = take_one;
+	sim->hook_context = &page;
+	if (vmmu_zap_all(sim->vm) != VMMU_OK || page)
+		return end(sim, "zap_all fails, or does not pause");
+	sim->options.eager_yield = false;
+	return end(sim, NULL);
+}
+
+/* A second invalidation finds the entry gone: then no CPU may use it any more. */
+static void take_first(struct sim_vm *sim, void *context)
+{
+	bool *done = context;
+
+	if (!*done)
+		(void)sim_vm_swap_out(sim, 0);
+	*done = true;
+}
+
+static const char *a_pause_pays_first(void)
+{
+	struct sim_vm *sim = small_vm();
+	uint64_t value = 1;
+	bool done = false;
+
+	if (!sim || sim_slot_create(sim, 0, 0, 0, 64, 0, 0) != VMMU_OK)
+		return "no VM";
+	for (uint64_t at = 0; at < 64; at++)
+		(void)sim_vm_access(sim, 0, at << VMMU_PAGE_SHIFT, SIM_WRITE, &value);
+	sim->options.eager_yield = true;
+	sim->on_yield = take_first;
+	sim->hook_context = &done;
+	if (vmmu_zap_range(sim->vm, 0, (struct vmmu_gfn_range){{0}, {64}}) != VMMU_OK || !done)
+		return end(sim, "zap_range fails, or does not pause");
+	sim->options.eager_yield = false;
+	return end(sim, NULL);
+}
+
+static const char *a_device_frame_becomes_memory(void)
+{
+	struct sim_vm *sim = small_vm();
+	uint64_t value = 0;
+
+	if (!sim || sim_vm_access(sim, 0, 0x2000, SIM_READ, &value) != SIM_ACCESS_MMIO ||
+	    sim_vm_access(sim, 0, 0x2000, SIM_READ, &value) != SIM_ACCESS_MMIO)
+		return "a hole is no device";
+	if (sim_slot_create(sim, 0, 0, 0, 64, 0, 0) != VMMU_OK ||
+	    sim_vm_access(sim, 0, 0x2000, SIM_READ, &value) != SIM_ACCESS_MEMORY)
+		return end(sim, "memory is still taken for a device");
+	return end(sim, NULL);
+}
+
+/* The slot goes between the look-up of its page and the lock. */
+static void delete_slot(struct sim_vm *sim, void *context)
+{
+	(void)context;
+	(void)sim_slot_delete(sim, 0, 0);
+}
+
+static const char *a_slot_deleted_meanwhile_is_not_mapped(void)
+{
+	struct sim_vm *sim = small_vm();
+	struct sim_result hardware;
+	struct vmmu_fault_result result;
+
+	if (!sim || sim_slot_create(sim, 0, 0, 0, 64, 0, 0) != VMMU_OK)
+		return "no VM";
+	sim->after_page_answer = delete_slot;
+	if (sim_vm_step(sim, 0, 0x5000, SIM_READ, &hardware, &result) != VMMU_OUTCOME_RETRY)
+		return end(sim, "a page of a deleted slot was installed");
+	sim_vm_check(sim);
+	return end(sim, NULL);
+}
+
+static struct sim_vm *huge_vm(void)
+{
+	struct sim_vm_options options = {
+		.machine = {.seed = 7, .frame_count = 8192, .host_page_count = 2048},
+		.vm = sim_vm_config(),
+	};
+	struct sim_vm *sim = sim_vm_new(&options, 1);
+
+	if (sim)
+		(void)sim_host_populate(sim->machine, (sim_hpage_t){0}, 2048, SIM_LEVEL_2M);
+	return sim;
+}
+
+/* Heads, tails and slots that lie askew to their host memory, page by page. */
+static const char *huge_leaves_stay_inside(void)
+{
+	static const struct {
+		uint64_t gfn, count, host;
+	} slots[] = {{0, 700, 0}, {0x3fe80, 1000, 0x80}, {0x10000, 1024, 0x100}, {0x20000, 600, 7}};
+	struct sim_vm *sim = huge_vm();
+	uint64_t value;
+
+	if (!sim)
+		return "no VM";
+	for (unsigned i = 0; i < 4; i++) {
+		if (sim_slot_create(sim, 0, (uint16_t)i, slots[i].gfn, slots[i].count,
+				    slots[i].host, 0) != VMMU_OK)
+			return end(sim, "no slot");
+		for (uint64_t at = slots[i].count; at--;) {
+			value = oracle_fresh_value(sim->oracle);
+			(void)sim_vm_access(sim, 0, (slots[i].gfn + at) << VMMU_PAGE_SHIFT,
+					    SIM_WRITE, &value);
+		}
+	}
+	sim_vm_check(sim);
+	return end(sim, NULL);
+}
+
+const char *probe_all(void)
+{
+	static const char *(*const probes[])(void) = {
+		prefetched_pages_stay_clean,
+		a_fault_without_cause_is_reported,
+		host_invalidation_reaches_invalid_roots,
+		a_pause_pays_first,
+		a_device_frame_becomes_memory,
+		a_slot_deleted_meanwhile_is_not_mapped,
+		huge_leaves_stay_inside,
+	};
+	const char *problem = a_page_taken_away_is_not_installed(false);
+
+	if (!problem)
+		problem = a_page_taken_away_is_not_installed(true);
+	for (size_t i = 0; !problem && i < sizeof(probes) / sizeof(probes[0]); i++)
+		problem = probes[i]();
+	return problem;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* Random lives of a VM: slot changes, accesses, host events, checked after every step. */
+#ifndef TESTS_TDP_RANDOM_H
+#define TESTS_TDP_RANDOM_H
+
+#include "port.h"
+
+struct random_run {
+	uint64_t seed;
+	uint64_t steps;
+	unsigned vcpus;
+	unsigned variant; /* 0 .. RANDOM_VARIANTS-1: format, levels, locks, host memory */
+};
+
+#define RANDOM_VARIANTS 8u
+
+struct random_result {
+	uint64_t steps;	     /* done before the first violation */
+	uint64_t violations; /* 0: all was well */
+	uint64_t memory, mmio, readonly, faults, slot_changes, host_events;
+	char first[256];     /* the first violation, in words */
+};
+
+/* Return: what happened. @check_every: steps between whole audits. */
+struct random_result random_life(const struct random_run *run, uint64_t check_every);
+const char *random_variant_name(unsigned variant);
+
+#endif
