@@ -100,7 +100,7 @@ static void check_entry(struct vmmu_auditor *a, struct vmmu_shade *s, unsigned i
 	struct vmmu_iter at = {
 		.gfn = s->sp.gfn,
 		.level = s->sp.role.level,
-		.old = spte_get(&s->sp.entries[index]),
+		.old = shade_get(s, index),
 	};
 	const char *problem;
 
@@ -134,7 +134,7 @@ void vmmu_audit_shade(struct vmmu_auditor *a, struct vmmu_sp *sp)
 					   m->sp.gfn.n);
 	/* Whatever says that it points here does. */
 	for (vmmu_link_t at = s->parents; at.n; at = link_shade(at)->links[link_index(at)]) {
-		vmmu_spte_t e = spte_get(&link_shade(at)->sp.entries[link_index(at)]);
+		vmmu_spte_t e = shade_get(link_shade(at), link_index(at));
 
 		if (spte_kind(e) != VMMU_KIND_TABLE || spte_pfn(e).n != sp->pfn.n)
 			vmmu_audit_numbers(a, 6, "a table's list of parents is wrong", sp->pfn.n,

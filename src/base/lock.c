@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/lock.h"
 
-#define WRITER (UINT64_C(1) << 63)       /* held exclusively */
-#define WRITER_WAITS (UINT64_C(1) << 62) /* new readers stay out: writers do not starve */
-
 void vmmu_relax(const struct vmmu_port *port, void *host)
 {
 	if (port->relax)
@@ -14,7 +11,7 @@ void vmmu_relax(const struct vmmu_port *port, void *host)
 
 bool vmmu_rwlock_init(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
 {
-	atomic_put(&lock->state, 0);
+	atomic_put(&lock->state, port->locks ? VMMU_RWLOCK_WAITS : 0);
 	lock->foreign = NULL;
 	if (!port->locks)
 		return true;
@@ -29,28 +26,20 @@ void vmmu_rwlock_fini(struct vmmu_rwlock *lock, const struct vmmu_port *port, vo
 	lock->foreign = NULL;
 }
 
-void vmmu_rwlock_acquire_shared(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
+void vmmu_rwlock_wait_shared(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
 {
-	if (VMMU_UNLIKELY(lock->foreign != NULL)) {
+	if (lock->foreign != NULL) {
 		port->locks->acquire_shared(host, lock->foreign);
 		return;
 	}
 	for (;;) {
 		uint64_t seen = atomic_get(&lock->state);
 
-		if (VMMU_LIKELY(!(seen & (WRITER | WRITER_WAITS))) &&
-		    VMMU_LIKELY(atomic_cas(&lock->state, &seen, seen + 1)))
+		if (!(seen & (VMMU_RWLOCK_WRITER | VMMU_RWLOCK_WAITS)) &&
+		    atomic_cas(&lock->state, &seen, seen + 1))
 			return;
 		vmmu_relax(port, host);
 	}
-}
-
-void vmmu_rwlock_release_shared(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
-{
-	if (VMMU_UNLIKELY(lock->foreign != NULL))
-		port->locks->release_shared(host, lock->foreign);
-	else
-		(void)atomic_plus(&lock->state, (uint64_t)-1);
 }
 
 void vmmu_rwlock_acquire(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
@@ -62,12 +51,12 @@ void vmmu_rwlock_acquire(struct vmmu_rwlock *lock, const struct vmmu_port *port,
 	for (;;) {
 		uint64_t seen = atomic_get(&lock->state);
 
-		if (!(seen & ~WRITER_WAITS)) {
+		if (!(seen & ~VMMU_RWLOCK_WAITS)) {
 			/* Taking it drops the waiting mark; another waiter sets it again. */
-			if (atomic_cas(&lock->state, &seen, WRITER))
+			if (atomic_cas(&lock->state, &seen, VMMU_RWLOCK_WRITER))
 				return;
-		} else if (!(seen & WRITER_WAITS)) {
-			(void)atomic_cas(&lock->state, &seen, seen | WRITER_WAITS);
+		} else if (!(seen & VMMU_RWLOCK_WAITS)) {
+			(void)atomic_cas(&lock->state, &seen, seen | VMMU_RWLOCK_WAITS);
 		}
 		vmmu_relax(port, host);
 	}
@@ -78,7 +67,7 @@ void vmmu_rwlock_release(struct vmmu_rwlock *lock, const struct vmmu_port *port,
 	if (VMMU_UNLIKELY(lock->foreign != NULL))
 		port->locks->release_exclusive(host, lock->foreign);
 	else
-		(void)atomic_plus(&lock->state, (uint64_t)-WRITER);
+		(void)atomic_plus(&lock->state, (uint64_t)-VMMU_RWLOCK_WRITER);
 }
 
 void vmmu_giveway_acquire(vmmu_atomic_t *lock, const struct vmmu_port *port, void *host)

@@ -21,8 +21,32 @@ struct vmmu_rwlock {
 bool vmmu_rwlock_init(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host);
 void vmmu_rwlock_fini(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host);
 
-void vmmu_rwlock_acquire_shared(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host);
-void vmmu_rwlock_release_shared(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host);
+/* Built-in locks: readers in the low bits, and these. */
+#define VMMU_RWLOCK_WRITER (UINT64_C(1) << 63) /* held exclusively */
+#define VMMU_RWLOCK_WAITS (UINT64_C(1) << 62)  /* new readers stay out: writers do not starve */
+
+/* The way of those who have to wait, or whose port has its own locks. */
+void vmmu_rwlock_wait_shared(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host);
+
+static inline void vmmu_rwlock_acquire_shared(struct vmmu_rwlock *lock,
+					      const struct vmmu_port *port, void *host)
+{
+	uint64_t seen = 0;
+
+	/* Mostly nobody is there; a foreign lock's state never lets anybody pass here. */
+	if (VMMU_UNLIKELY(!atomic_cas(&lock->state, &seen, 1)))
+		vmmu_rwlock_wait_shared(lock, port, host);
+}
+
+static inline void vmmu_rwlock_release_shared(struct vmmu_rwlock *lock,
+					      const struct vmmu_port *port, void *host)
+{
+	if (VMMU_UNLIKELY(lock->foreign != NULL))
+		port->locks->release_shared(host, lock->foreign);
+	else
+		(void)atomic_plus(&lock->state, (uint64_t)-1);
+}
+
 void vmmu_rwlock_acquire(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host);
 void vmmu_rwlock_release(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host);
 

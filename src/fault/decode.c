@@ -63,8 +63,8 @@ struct vmmu_fault vmmu_fault_from_ept_misconfig(uint64_t gpa)
 	};
 }
 
-bool vmmu_invalidation_allows(const struct vmmu_vm *vm, struct vmmu_target *target,
-			      uint64_t sequence)
+bool vmmu_invalidation_meets(const struct vmmu_vm *vm, struct vmmu_target *target,
+			     uint64_t sequence)
 {
 	const struct vmmu_invalidations *inv = &vm->invalidations;
 	const struct vmmu_withdrawn *frames = &inv->frames[target->slot->space];

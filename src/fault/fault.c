@@ -40,7 +40,7 @@ static bool find_slot(struct vmmu_task *task, vmmu_gfn_t gfn, uint64_t *generati
 }
 
 /* May what was looked up under @generation and @sequence still be installed? */
-static bool still_true(const struct vmmu_task *task, uint64_t generation)
+static inline bool still_true(const struct vmmu_task *task, uint64_t generation)
 {
 	const struct vmmu_vcpu *vcpu = task->vcpu;
 
@@ -135,14 +135,12 @@ static void choose_group(const struct vmmu_vm *vm, const struct vmmu_slot *slot,
 		first = slot->base.n;
 	if (end > slot->base.n + slot->count)
 		end = slot->base.n + slot->count;
-	*request = (struct vmmu_page_request){
-		.space = slot->space,
-		.slot = slot->id,
-		.first = {first},
-		.host_address = vmmu_slot_host(slot, (vmmu_gfn_t){first}),
-		.count = (uint32_t)(end - first),
-		.wanted = (uint32_t)(gfn.n - first),
-	};
+	request->space = slot->space;
+	request->slot = slot->id;
+	request->first.n = first;
+	request->host_address = vmmu_slot_host(slot, request->first);
+	request->count = (uint32_t)(end - first);
+	request->wanted = (uint32_t)(gfn.n - first);
 }
 
 static enum vmmu_page_status find_pages(struct vmmu_vm *vm, const struct vmmu_page_request *request,
@@ -178,6 +176,18 @@ static enum vmmu_outcome outcome_of_status(enum vmmu_page_status status)
 	return VMMU_OUTCOME_HOST_ERROR;
 }
 
+/* Mostly no invalidation is about, and none has ended since the look-up. */
+static inline bool invalidation_allows(const struct vmmu_vm *vm, struct vmmu_target *target,
+				       uint64_t sequence) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	const struct vmmu_invalidations *inv = &vm->invalidations;
+
+	if (VMMU_LIKELY(atomic_get(&inv->sequence) == sequence) &&
+	    VMMU_LIKELY(!(inv->frames[target->slot->space].active | inv->host.active)))
+		return true;
+	return vmmu_invalidation_meets(vm, target, sequence);
+}
+
 enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *target,
 				 uint64_t generation, enum vmmu_level *level)
 {
@@ -202,7 +212,7 @@ enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *tar
 	target->first = request.first;
 	target->count = request.count;
 	vmmu_section_begin_shared(task);
-	if (still_true(task, generation) && vmmu_invalidation_allows(vm, target, sequence))
+	if (still_true(task, generation) && invalidation_allows(vm, target, sequence))
 		outcome = vmmu_tdp_map(task, task->vcpu->root, target, level);
 	else
 		outcome = VMMU_OUTCOME_RETRY;
@@ -236,12 +246,12 @@ static enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault 
 		return mmio_remember(task, gfn, generation);
 	if ((fault->access & VMMU_ACCESS_WRITE) && (vcpu->slot.flags & VMMU_SLOT_READONLY))
 		return VMMU_OUTCOME_READONLY;
-	target = (struct vmmu_target){
-		.gfn = gfn,
-		.access = fault->access,
-		.slot = &vcpu->slot,
-		.max = task->vm->config.max_leaf,
-	};
+	/* Field by field: on this path clearing first would cost more than setting. */
+	target.gfn = gfn;
+	target.access = fault->access;
+	target.slot = &vcpu->slot;
+	target.max = task->vm->config.max_leaf;
+	target.prefault = false;
 	return vmmu_fault_map(task, &target, generation, &result->level);
 }
 

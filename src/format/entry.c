@@ -120,23 +120,6 @@ void vmmu_fmt_init(struct vmmu_fmt *fmt, const struct vmmu_vm_config *config)
 	fmt->generation_mask = VMMU_BIT(GENERATION_BITS) - 1;
 }
 
-vmmu_spte_t vmmu_spte_leaf(const struct vmmu_fmt *fmt, const struct vmmu_leaf *leaf)
-{
-	uint64_t raw = (uint64_t)VMMU_KIND_LEAF << VMMU_SPTE_KIND_SHIFT | fmt->read | fmt->user |
-		       fmt->memtype[leaf->memtype] | leaf->pfn.n << VMMU_PAGE_SHIFT;
-
-	if (leaf->level > VMMU_LEVEL_4K)
-		raw |= fmt->huge;
-	if (leaf->access & VMMU_ACCESS_WRITE)
-		raw |= fmt->write;
-	raw |= leaf->access & VMMU_ACCESS_EXEC ? fmt->exec : fmt->no_exec;
-	if (leaf->accessed)
-		raw |= fmt->accessed;
-	if (leaf->dirty)
-		raw |= fmt->dirty;
-	return (vmmu_spte_t){raw};
-}
-
 vmmu_spte_t vmmu_spte_mmio(const struct vmmu_fmt *fmt, uint64_t generation)
 {
 	uint64_t g = generation & fmt->generation_mask;

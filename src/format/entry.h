@@ -106,7 +106,22 @@ struct vmmu_leaf {
 	enum vmmu_memtype memtype;
 };
 
-vmmu_spte_t vmmu_spte_leaf(const struct vmmu_fmt *fmt, const struct vmmu_leaf *leaf);
+static inline vmmu_spte_t vmmu_spte_leaf(const struct vmmu_fmt *fmt, const struct vmmu_leaf *leaf)
+{
+	uint64_t raw = (uint64_t)VMMU_KIND_LEAF << VMMU_SPTE_KIND_SHIFT | fmt->read | fmt->user |
+		       fmt->memtype[leaf->memtype] | leaf->pfn.n << VMMU_PAGE_SHIFT;
+
+	if (leaf->level > VMMU_LEVEL_4K)
+		raw |= fmt->huge;
+	if (leaf->access & VMMU_ACCESS_WRITE)
+		raw |= fmt->write;
+	raw |= leaf->access & VMMU_ACCESS_EXEC ? fmt->exec : fmt->no_exec;
+	if (leaf->accessed)
+		raw |= fmt->accessed;
+	if (leaf->dirty)
+		raw |= fmt->dirty;
+	return (vmmu_spte_t){raw};
+}
 
 /* Does a MMIO entry exist in this format, on this CPU? */
 static inline bool fmt_has_mmio(const struct vmmu_fmt *fmt)

@@ -149,7 +149,7 @@ static void hand_over_dirty(struct vmmu_task *task, struct vmmu_shade *s, unsign
 static void change_rights(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 			  vmmu_spte_t to)
 {
-	vmmu_spte_t from = {atomic_swap(&s->sp.entries[index].raw, to.raw)};
+	vmmu_spte_t from = shade_swap(s, index, to);
 
 	hand_over_dirty(task, s, index, from, to);
 	if (loses_rights(&task->vm->fmt, from, to))
@@ -160,7 +160,7 @@ static void change_rights(struct vmmu_task *task, struct vmmu_shade *s, unsigned
 
 void vmmu_shade_clear(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
 {
-	vmmu_spte_t from = {atomic_swap(&s->sp.entries[index].raw, 0)};
+	vmmu_spte_t from = shade_swap(s, index, spte_empty());
 
 	if (spte_kind(from) == VMMU_KIND_EMPTY)
 		return;
@@ -178,7 +178,7 @@ void vmmu_shade_clear(struct vmmu_task *task, struct vmmu_shade *s, unsigned ind
 bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 			 vmmu_spte_t to, uint64_t gpte)
 {
-	vmmu_spte_t old = spte_get(&s->sp.entries[index]);
+	vmmu_spte_t old = shade_get(s, index);
 	uint64_t before = s->gptes[index], *cell;
 	vmmu_gfn_t gfn;
 
@@ -198,7 +198,7 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	s->gptes[index] = gpte;
 	list_add(link_cell(cell), s, index);
 	stat_add(task, pages_stat(s), 1);
-	(void)atomic_swap(&s->sp.entries[index].raw, to.raw);
+	(void)shade_swap(s, index, to);
 	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, 0, to.raw);
 	return true;
 }
@@ -213,7 +213,7 @@ void vmmu_shade_set_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned
 	list_add(&child->parents, s, index);
 	if (shade_is_stale(child))
 		vmmu_unsync_mark(s, index);
-	(void)atomic_swap(&s->sp.entries[index].raw, to.raw);
+	(void)shade_swap(s, index, to);
 	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, s->sp.gfn.n, 0, to.raw);
 }
 
@@ -221,7 +221,7 @@ void vmmu_shade_set_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned
 
 static void leaf_protect(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
 {
-	vmmu_spte_t e = spte_get(&s->sp.entries[index]);
+	vmmu_spte_t e = shade_get(s, index);
 
 	if (e.raw & task->vm->fmt.write)
 		change_rights(task, s, index,

@@ -95,7 +95,7 @@ static struct vmmu_shade *descend(struct vmmu_fetch *f, struct vmmu_shade *s, un
 	/* Making it may have zapped what we came by. */
 	if (!child || s->zapped)
 		return NULL;
-	e = spte_get(&s->sp.entries[index]);
+	e = shade_get(s, index);
 	if (spte_kind(e) == VMMU_KIND_TABLE && spte_pfn(e).n == child->sp.pfn.n) {
 		s->gptes[index] = gpte;
 		return child;

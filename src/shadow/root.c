@@ -123,7 +123,7 @@ enum vmmu_error vmmu_shadow_load_root(struct vmmu_vcpu *vcpu)
 void vmmu_shadow_fill_pdptes(struct vmmu_vcpu *vcpu)
 {
 	for (unsigned i = 0; i < 4; i++) {
-		vmmu_spte_t e = spte_get(&vcpu->root->entries[i]);
+		vmmu_spte_t e = shade_get(shade_of(vcpu->root), i);
 
 		/* A page-directory pointer holds an address and the present bit, nothing else. */
 		vcpu->shadow.pdptes[i] = spte_kind(e) == VMMU_KIND_TABLE
@@ -230,8 +230,9 @@ void vmmu_shadow_invlpg(struct vmmu_vcpu *vcpu, vmmu_gva_t gva)
 	vmmu_section_begin(task);
 	sp = vcpu->root;
 	while (sp && sp->role.level > VMMU_LEVEL_4K) {
-		vmmu_spte_t e = spte_get(&sp->entries[gfn_index(
-			vmmu_gpa_to_gfn((vmmu_gpa_t){gva.addr}), sp->role.level)]);
+		vmmu_spte_t e = shade_get(
+			shade_of(sp),
+			gfn_index(vmmu_gpa_to_gfn((vmmu_gpa_t){gva.addr}), sp->role.level));
 
 		sp = spte_kind(e) == VMMU_KIND_TABLE ? vmmu_table_find(task->vm, spte_pfn(e))
 						     : NULL;

@@ -74,6 +74,37 @@ static inline struct vmmu_shade *shade_of(struct vmmu_sp *sp)
 	return (struct vmmu_shade *)(void *)sp;
 }
 
+/* ---- entries in memory ---- */
+
+/*
+ * In PAE mode the CPU takes bits 52..62 for reserved, the kind among them. So entries of shadow
+ * tables hold the kind in bits 9..11, which no CPU looks at in any mode. Only these two know: all
+ * other code sees it where every entry has it.
+ */
+#define VMMU_SHADE_KIND_SHIFT 9
+#define VMMU_SHADE_KIND_MASK VMMU_MASK(VMMU_SHADE_KIND_SHIFT + 2, VMMU_SHADE_KIND_SHIFT)
+#define VMMU_SHADE_KIND_MOVE (VMMU_SPTE_KIND_SHIFT - VMMU_SHADE_KIND_SHIFT)
+
+static inline vmmu_spte_t shade_entry(uint64_t raw)
+{
+	return (vmmu_spte_t){(raw & ~VMMU_SHADE_KIND_MASK) |
+			     (raw & VMMU_SHADE_KIND_MASK) << VMMU_SHADE_KIND_MOVE};
+}
+
+static inline vmmu_spte_t shade_get(const struct vmmu_shade *s, unsigned index)
+{
+	return shade_entry(atomic_get_acquire(&s->sp.entries[index].raw));
+}
+
+/* Return: what was there. */
+static inline vmmu_spte_t shade_swap(struct vmmu_shade *s, unsigned index, vmmu_spte_t to)
+{
+	uint64_t raw = (to.raw & ~VMMU_SPTE_KIND_MASK) |
+		       (to.raw & VMMU_SPTE_KIND_MASK) >> VMMU_SHADE_KIND_MOVE;
+
+	return shade_entry(atomic_swap(&s->sp.entries[index].raw, raw));
+}
+
 static inline bool shade_is_mirror(const struct vmmu_shade *s)
 {
 	return !s->sp.role.direct;

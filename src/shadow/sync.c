@@ -189,8 +189,7 @@ static struct vmmu_shade *find_unsync(struct vmmu_task *task, struct vmmu_shade 
 				"a table counts unsync tables below it and marks none", s->sp.gfn.n,
 				s->unsync_count))
 			return NULL;
-		e = spte_get(&s->sp.entries[word * 64 +
-					    (unsigned)__builtin_ctzll(s->unsync_below[word])]);
+		e = shade_get(s, word * 64 + (unsigned)__builtin_ctzll(s->unsync_below[word]));
 		child = vmmu_table_find(task->vm, spte_pfn(e));
 		if (!VMMU_CHECK(task, child, "a mark for unsync tables is on an entry without one",
 				s->sp.gfn.n, e.raw))

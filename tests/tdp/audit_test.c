@@ -11,9 +11,9 @@
 
 /* ---- a VM with many tables ---- */
 
-#define BLOCKS       24u /* 2M blocks with a table each */
+#define BLOCKS 24u /* 2M blocks with a table each */
 #define BLOCK_GFN(i) (0x10000u + (uint64_t)(i)*512u)
-#define CHURN_GFN    0x4000000u
+#define CHURN_GFN 0x4000000u
 
 static struct sim_vm *many_tables(void)
 {
@@ -33,18 +33,18 @@ static void churn(struct sim_vm *sim, unsigned turn)
 {
 	rig_mmio(sim, 1, CHURN_GFN + turn % 7 * 512);
 	if (turn % 3 == 0)
-		assert_int_equal(
-		    vmmu_zap_range(sim->vm, 0, rig_range(CHURN_GFN, CHURN_GFN + turn % 7 * 512)),
-		    VMMU_OK);
+		assert_int_equal(vmmu_zap_range(sim->vm, 0,
+						rig_range(CHURN_GFN, CHURN_GFN + turn % 7 * 512)),
+				 VMMU_OK);
 }
 
-static struct vmmu_sp *table_of_block(const struct sim_vm *sim, unsigned block)
+static struct vmmu_sp *table_of_gfn(const struct sim_vm *sim, uint64_t first)
 {
 	for (uint64_t b = 0; b < vmmu_table_buckets(sim->vm); b++)
 		for (struct vmmu_sp *sp = vmmu_table_bucket(sim->vm, b); sp; sp = sp->in_bucket)
-			if (sp->role.level == VMMU_LEVEL_4K && sp->gfn.n == BLOCK_GFN(block))
+			if (sp->role.level == VMMU_LEVEL_4K && sp->gfn.n == first)
 				return sp;
-	fail_msg("block %u has no table", block);
+	fail_msg("gfn %llx has no table", (unsigned long long)first);
 	return NULL;
 }
 
@@ -109,11 +109,11 @@ static void an_audit_in_steps_sees_every_table_in_one_round(void **state)
 		unsigned steps;
 
 		for (unsigned i = 0; i < BLOCKS; i++)
-			atomic_put(&table_of_block(sim, i)->entries[511].raw, 0x5000);
+			atomic_put(&table_of_gfn(sim, BLOCK_GFN(i))->entries[511].raw, 0x5000);
 		steps = round_in_steps(sim, budgets[b], &seen);
 		for (unsigned i = 0; i < BLOCKS; i++) {
 			assert_int_equal(seen.of_block[i], 1);
-			atomic_put(&table_of_block(sim, i)->entries[511].raw, 0);
+			atomic_put(&table_of_gfn(sim, BLOCK_GFN(i))->entries[511].raw, 0);
 		}
 		assert_int_equal(seen.others, 0);
 		if (budgets[b] <= 1)
@@ -134,14 +134,14 @@ static void an_audit_in_steps_misses_no_table_when_the_index_grows(void **state)
 	(void)state;
 	for (unsigned grow_at = 0; grow_at < 20; grow_at += 3) {
 		struct vmmu_slot_config huge = {
-		    .id = 9, .base = {UINT64_C(1) << 30}, .count = UINT64_C(1) << 30};
+			.id = 9, .base = {UINT64_C(1) << 30}, .count = UINT64_C(1) << 30};
 		struct sim_vm *sim = many_tables();
 		uint64_t buckets = vmmu_table_buckets(sim->vm);
 		struct vmmu_audit audit = {0};
 		struct seen seen = {{0}, 0};
 
 		for (unsigned i = 0; i < BLOCKS; i++)
-			atomic_put(&table_of_block(sim, i)->entries[511].raw, 0x5000);
+			atomic_put(&table_of_gfn(sim, BLOCK_GFN(i))->entries[511].raw, 0x5000);
 		for (unsigned steps = 0; !audit.rounds; steps++) {
 			(void)vmmu_audit_step(sim->vm, &audit, 1, note_block, &seen);
 			if (steps == grow_at)
@@ -150,7 +150,7 @@ static void an_audit_in_steps_misses_no_table_when_the_index_grows(void **state)
 		assert_true(vmmu_table_buckets(sim->vm) > buckets);
 		for (unsigned i = 0; i < BLOCKS; i++) {
 			assert_in_range(seen.of_block[i], 1, 2);
-			atomic_put(&table_of_block(sim, i)->entries[511].raw, 0);
+			atomic_put(&table_of_gfn(sim, BLOCK_GFN(i))->entries[511].raw, 0);
 		}
 		rig_end(sim);
 	}
@@ -201,7 +201,7 @@ static void note_text(void *context, const struct vmmu_finding *finding)
 static void findings_are_sentences_with_the_frame_and_the_entry(void **state)
 {
 	struct sim_vm *sim = many_tables();
-	vmmu_atomic_t *entry = &table_of_block(sim, 0)->entries[9].raw;
+	vmmu_atomic_t *entry = &table_of_gfn(sim, BLOCK_GFN(0))->entries[9].raw;
 	struct texts texts = {.text = ""};
 	uint64_t steps = rig_stat(sim, VMMU_STAT_AUDIT_STEPS);
 
@@ -407,21 +407,13 @@ static void an_audit_in_the_pauses_of_an_invalidation_finds_nothing(void **state
 	struct sim_vm *sim = audited_at_each_pause(&audits);
 
 	(void)state;
-	assert_int_equal(vmmu_invalidate_begin(sim->vm, 0, rig_range(100, 1100)), VMMU_OK);
-	assert_true(audits > 100);
-	assert_int_equal(vmmu_invalidate_end(sim->vm, 0, rig_range(100, 1100)), VMMU_OK);
-	rig_end(sim);
-}
-
-static void an_audit_in_the_pauses_of_a_host_invalidation_finds_nothing(void **state)
-{
-	unsigned audits = 0;
-	struct sim_vm *sim = audited_at_each_pause(&audits);
-
-	(void)state;
-	assert_int_equal(vmmu_invalidate_host_begin(sim->vm, 0x64000, 0x44c000), VMMU_OK);
-	assert_true(audits > 100);
-	assert_int_equal(vmmu_invalidate_host_end(sim->vm, 0x64000, 0x44c000), VMMU_OK);
+	assert_int_equal(vmmu_invalidate_begin(sim->vm, 0, rig_range(100, 600)), VMMU_OK);
+	assert_in_range(audits, 50, 10000);
+	assert_int_equal(vmmu_invalidate_end(sim->vm, 0, rig_range(100, 600)), VMMU_OK);
+	audits = 0;
+	assert_int_equal(vmmu_invalidate_host_begin(sim->vm, 0x258000, 0x44c000), VMMU_OK);
+	assert_in_range(audits, 50, 10000);
+	assert_int_equal(vmmu_invalidate_host_end(sim->vm, 0x258000, 0x44c000), VMMU_OK);
 	rig_end(sim);
 }
 
@@ -450,15 +442,12 @@ static void an_audit_in_the_pauses_of_a_generation_wrap_finds_nothing(void **sta
 			rig_slot(sim, 0, 5, 5000, 10, 1500);
 	}
 	rig_no_violation(sim);
-	/* Entries of generation 0, as the slots before the first change had them. */
+	/* Entries of generation 0, as they were before the first change. */
 	for (unsigned k = 0; k < 10; k++) {
-		struct vmmu_sp *sp = NULL;
+		vmmu_atomic_t *raw = &table_of_gfn(sim, 1536)->entries[2000 - 1536 + k].raw;
 
-		for (uint64_t b = 0; !sp || sp->gfn.n != 1536 || sp->role.level != 1; b++)
-			sp = vmmu_table_bucket(sim->vm, b);
-		assert_int_equal(spte_kind(spte_get(&sp->entries[2000 - 1536 + k])),
-				 VMMU_KIND_MMIO);
-		atomic_put(&sp->entries[2000 - 1536 + k].raw, vmmu_spte_mmio(&sim->vm->fmt, 0).raw);
+		assert_int_equal(spte_kind((vmmu_spte_t){atomic_get(raw)}), VMMU_KIND_MMIO);
+		atomic_put(raw, vmmu_spte_mmio(&sim->vm->fmt, 0).raw);
 	}
 	audits = 0;
 	rig_slot(sim, 0, 1, 1990, 40, 1600);
@@ -494,20 +483,19 @@ static void a_leaf_between_two_invalidations_is_no_finding(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(an_audit_in_steps_sees_every_table_in_one_round),
-	    cmocka_unit_test(an_audit_in_steps_misses_no_table_when_the_index_grows),
-	    cmocka_unit_test(a_step_looks_at_no_more_tables_than_its_budget),
-	    cmocka_unit_test(findings_are_sentences_with_the_frame_and_the_entry),
-	    cmocka_unit_test(an_audit_changes_nothing),
-	    cmocka_unit_test(an_empty_vm_is_clean),
-	    cmocka_unit_test(a_dead_vm_can_still_be_audited),
-	    cmocka_unit_test(a_sampling_audit_beside_a_random_life_stays_clean),
-	    cmocka_unit_test(an_audit_in_the_pauses_of_a_zap_finds_nothing),
-	    cmocka_unit_test(an_audit_in_the_pauses_of_an_invalidation_finds_nothing),
-	    cmocka_unit_test(an_audit_in_the_pauses_of_a_host_invalidation_finds_nothing),
-	    cmocka_unit_test(an_audit_in_the_pauses_of_a_slot_deletion_finds_nothing),
-	    cmocka_unit_test(an_audit_in_the_pauses_of_a_generation_wrap_finds_nothing),
-	    cmocka_unit_test(a_leaf_between_two_invalidations_is_no_finding),
+		cmocka_unit_test(an_audit_in_steps_sees_every_table_in_one_round),
+		cmocka_unit_test(an_audit_in_steps_misses_no_table_when_the_index_grows),
+		cmocka_unit_test(a_step_looks_at_no_more_tables_than_its_budget),
+		cmocka_unit_test(findings_are_sentences_with_the_frame_and_the_entry),
+		cmocka_unit_test(an_audit_changes_nothing),
+		cmocka_unit_test(an_empty_vm_is_clean),
+		cmocka_unit_test(a_dead_vm_can_still_be_audited),
+		cmocka_unit_test(a_sampling_audit_beside_a_random_life_stays_clean),
+		cmocka_unit_test(an_audit_in_the_pauses_of_a_zap_finds_nothing),
+		cmocka_unit_test(an_audit_in_the_pauses_of_an_invalidation_finds_nothing),
+		cmocka_unit_test(an_audit_in_the_pauses_of_a_slot_deletion_finds_nothing),
+		cmocka_unit_test(an_audit_in_the_pauses_of_a_generation_wrap_finds_nothing),
+		cmocka_unit_test(a_leaf_between_two_invalidations_is_no_finding),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

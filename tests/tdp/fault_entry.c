@@ -216,7 +216,7 @@ void the_ept_pointer_is_what_the_manual_says(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 5; i++) {
 		struct sim_vm_options options =
-		    rig_options(i < 4 ? VMMU_FORMAT_EPT : VMMU_FORMAT_NPT);
+			rig_options(i < 4 ? VMMU_FORMAT_EPT : VMMU_FORMAT_NPT);
 		struct vmmu_entry entry;
 		struct sim_vm *sim;
 
@@ -233,7 +233,7 @@ void the_ept_pointer_is_what_the_manual_says(void **state)
 			assert_int_equal(entry.eptp, 0);
 		else
 			assert_int_equal(entry.eptp, entry.root.addr | (i < 2 ? 0x40 : 0) |
-							 (i & 1 ? 0x20 : 0x18) | 6);
+							     (i & 1 ? 0x20 : 0x18) | 6);
 		rig_end(sim);
 	}
 }
@@ -345,14 +345,14 @@ void explain_tells_of_a_hole_and_a_device_entry(void **state)
 		     "a fetch: comes out as mmio\n");
 	rig_slot(sim, 0, 4, 64, 64, 64);
 	must_explain(
-	    sim, 0x64000,
-	    "gpa 0x64000 in space 0\n"
-	    "slot 4: gfn 0x40 to 0x80, writable, host address here 0x64000\n" TABLES_TEXT
-	    "level 1, entry 100 = #: device entry of generation 2, outdated: any access is "
-	    "looked up\n"
-	    "a read: faults, and an entry is installed\n"
-	    "a write: faults, and an entry is installed\n"
-	    "a fetch: faults, and an entry is installed\n");
+		sim, 0x64000,
+		"gpa 0x64000 in space 0\n"
+		"slot 4: gfn 0x40 to 0x80, writable, host address here 0x64000\n" TABLES_TEXT
+		"level 1, entry 100 = #: device entry of generation 2, outdated: any access is "
+		"looked up\n"
+		"a read: faults, and an entry is installed\n"
+		"a write: faults, and an entry is installed\n"
+		"a fetch: faults, and an entry is installed\n");
 	rig_end(sim);
 }
 

@@ -53,7 +53,7 @@ static void a_fault_outside_of_every_slot_is_mmio(void **state)
 	(void)state;
 	for (unsigned variant = 0; variant < 3; variant++) {
 		struct sim_vm_options options =
-		    rig_options(variant ? VMMU_FORMAT_EPT : VMMU_FORMAT_NPT);
+			rig_options(variant ? VMMU_FORMAT_EPT : VMMU_FORMAT_NPT);
 		struct sim_vm *sim;
 
 		options.vm.no_mmio_entries = variant == 2;
@@ -320,8 +320,8 @@ static void counters_add_up(void **state)
 	assert_int_equal(values[VMMU_STAT_FAULTS], sim->faults);
 	assert_int_equal(values[VMMU_STAT_FAULTS], sum_of_outcomes(values));
 	assert_int_equal(values[VMMU_STAT_FAULT_RESUME], values[VMMU_STAT_FAULT_4K] +
-							     values[VMMU_STAT_FAULT_2M] +
-							     values[VMMU_STAT_FAULT_1G]);
+								 values[VMMU_STAT_FAULT_2M] +
+								 values[VMMU_STAT_FAULT_1G]);
 	assert_int_equal(values[VMMU_STAT_FAULT_MMIO], sim->mmio);
 	assert_int_equal(values[VMMU_STAT_MMIO_CACHED], sim->mmio_fast);
 	assert_int_equal(values[VMMU_STAT_FAULT_READONLY], sim->readonly);
@@ -371,21 +371,21 @@ int main(void)
 {
 #define ROW(name) cmocka_unit_test(name),
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_fault_in_a_slot_resumes_and_again_is_spurious),
-	    cmocka_unit_test(a_fault_before_the_first_entry_is_retried),
-	    cmocka_unit_test(a_fault_outside_of_every_slot_is_mmio),
-	    cmocka_unit_test(a_fault_without_memory_for_tables_changes_nothing),
-	    cmocka_unit_test(a_fault_on_a_dead_vm_is_dead),
-	    cmocka_unit_test(outcomes_have_names),
-	    cmocka_unit_test(leaves_are_as_large_as_host_and_configuration_allow),
-	    cmocka_unit_test(a_huge_leaf_is_widened_in_place),
-	    cmocka_unit_test(a_huge_leaf_is_split_when_only_a_small_one_may_be_widened),
-	    cmocka_unit_test(small_leaves_make_room_for_a_huge_one),
-	    cmocka_unit_test(a_zap_of_one_frame_takes_the_whole_huge_leaf),
-	    cmocka_unit_test(counters_add_up),
-	    cmocka_unit_test(counters_outlive_their_vcpu),
-	    cmocka_unit_test(the_table_of_counters_describes_itself),
-	    FAULTS_ENTRY(ROW)};
+		cmocka_unit_test(a_fault_in_a_slot_resumes_and_again_is_spurious),
+		cmocka_unit_test(a_fault_before_the_first_entry_is_retried),
+		cmocka_unit_test(a_fault_outside_of_every_slot_is_mmio),
+		cmocka_unit_test(a_fault_without_memory_for_tables_changes_nothing),
+		cmocka_unit_test(a_fault_on_a_dead_vm_is_dead),
+		cmocka_unit_test(outcomes_have_names),
+		cmocka_unit_test(leaves_are_as_large_as_host_and_configuration_allow),
+		cmocka_unit_test(a_huge_leaf_is_widened_in_place),
+		cmocka_unit_test(a_huge_leaf_is_split_when_only_a_small_one_may_be_widened),
+		cmocka_unit_test(small_leaves_make_room_for_a_huge_one),
+		cmocka_unit_test(a_zap_of_one_frame_takes_the_whole_huge_leaf),
+		cmocka_unit_test(counters_add_up),
+		cmocka_unit_test(counters_outlive_their_vcpu),
+		cmocka_unit_test(the_table_of_counters_describes_itself),
+		FAULTS_ENTRY(ROW)};
 #undef ROW
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,9 +77,9 @@ static void admit_direct(struct patient *p, enum vmmu_format format)
 	sim = rig_new(&options, 1);
 	*p = (struct patient){.sim = sim, .vm = sim->vm};
 	assert_int_equal(
-	    vmmu_slot_create(sim->vm,
-			     &(struct vmmu_slot_config){.count = 64, .host_base = 0x700000}),
-	    VMMU_OK);
+		vmmu_slot_create(sim->vm,
+				 &(struct vmmu_slot_config){.count = 64, .host_base = 0x700000}),
+		VMMU_OK);
 	assert_int_equal(sim_vm_enter(sim, 0), VMMU_OK);
 	assert_int_equal(rig_handle(sim, 0, 5, VMMU_ACCESS_READ), VMMU_OUTCOME_RESUME);
 	assert_int_equal(vmmu_audit(p->vm, NULL, NULL), 0);
@@ -125,7 +125,7 @@ static void check_breakage(const struct breakage *b, enum vmmu_format format)
 	found = vmmu_audit(p.vm, note, &findings);
 	assert_true(found > 0);
 	if (format == VMMU_FORMAT_NPT)
-		print_message("# I%-2u | %-54s | %s\n", b->found_as[0], b->how, findings.text);
+		print_message("# | I%-2u | %-54s | %s\n", b->found_as[0], b->how, findings.text);
 	for (unsigned i = 1; i <= 16; i++)
 		if (findings.of[i] != (i == b->found_as[0] || i == b->found_as[1]))
 			fail_msg("I%u is %sfound (last: %s)", i, findings.of[i] ? "" : "not ",
@@ -153,12 +153,12 @@ static void break_and_find(void **state)
 /* ---- what applies ---- */
 
 static const char *const not_yet[17] = {
-    [2] = "nothing can be tracked yet: there are no trackers",
-    [3] = "there are no shadow tables: nested paging write-protects no guest frame",
-    [4] = "there are no shadow tables that could be out of sync",
-    [5] = "there is no reverse map: a frame of a slot has one entry a root",
-    [11] = "what was handed over is with the host: scenarios and random lives check it",
-    [14] = "no outsider can ask to be told of slots yet",
+	[2] = "nothing can be tracked yet: there are no trackers",
+	[3] = "there are no shadow tables: nested paging write-protects no guest frame",
+	[4] = "there are no shadow tables that could be out of sync",
+	[5] = "there is no reverse map: a frame of a slot has one entry a root",
+	[11] = "what was handed over is with the host: scenarios and random lives check it",
+	[14] = "no outsider can ask to be told of slots yet",
 };
 
 static void each_invariant_is_broken_here_or_does_not_apply_yet(void **state)
@@ -170,10 +170,10 @@ static void each_invariant_is_broken_here_or_does_not_apply_yet(void **state)
 	for (unsigned i = 0; i < breakage_count; i++)
 		for (unsigned k = 0; k < 2; k++)
 			broken[breakages[i].found_as[k]] = true;
-	print_message("# invariant | broken how | found as\n");
+	print_message("# | invariant | broken how | found as\n");
 	for (unsigned i = 1; i <= 16; i++) {
 		if (not_yet[i])
-			print_message("# I%-2u | does not apply to an audit of two-dimensional "
+			print_message("# | I%-2u | does not apply to an audit of two-dimensional "
 				      "paging yet | %s\n",
 				      i, not_yet[i]);
 		assert_int_not_equal(broken[i], not_yet[i] != NULL);
@@ -213,7 +213,10 @@ static void enters_rightly(struct sim_vm *sim, unsigned vcpu, unsigned space)
 	root = sim->vm->roots;
 	while (root && root->pfn.n != entry.root.addr >> VMMU_PAGE_SHIFT)
 		root = root->root_next;
-	assert_non_null(root);
+	if (!root) {
+		fail_msg("vCPU %u enters on a root that is on no list", vcpu);
+		return;
+	}
 	assert_true(root_is_valid(root));
 	assert_int_equal(root->role.space, space);
 	assert_int_equal(root->role.level, sim->options.vm.root_level);
@@ -321,8 +324,8 @@ static void a_flush_that_is_not_made_is_noticed_by_the_machine(void **state)
 		(void)sim_vm_access(sim, 0, 0x5000, SIM_READ, &value);
 		assert_true(sim_violation_count(sim->machine) > 0);
 		if (format == VMMU_FORMAT_NPT)
-			print_message("# I12 | a port says it flushed, and did not%19s | %s\n", "",
-				      sim_violation_text(sim->machine, 0));
+			print_message("# | I12 | a port says it flushed, and did not%19s | %s\n",
+				      "", sim_violation_text(sim->machine, 0));
 		sim_violations_clear(sim->machine);
 		sim_cpu_flush_everything(sim_machine_cpu(sim->machine, 0));
 		sim_cpu_flush_everything(sim_machine_cpu(sim->machine, 1));
@@ -346,13 +349,13 @@ int main(void)
 						   .initial_state = &indices[count]};
 	}
 	tests[count++] = (struct CMUnitTest)cmocka_unit_test(
-	    each_invariant_is_broken_here_or_does_not_apply_yet);
+		each_invariant_is_broken_here_or_does_not_apply_yet);
 	tests[count++] = (struct CMUnitTest)cmocka_unit_test(a_clean_vm_has_no_findings);
-	tests[count++] =
-	    (struct CMUnitTest)cmocka_unit_test(a_vcpu_enters_only_on_a_valid_root_of_its_own_role);
-	tests[count++] =
-	    (struct CMUnitTest)cmocka_unit_test(a_vcpu_in_the_guest_without_a_root_is_a_finding);
-	tests[count++] =
-	    (struct CMUnitTest)cmocka_unit_test(a_flush_that_is_not_made_is_noticed_by_the_machine);
+	tests[count++] = (struct CMUnitTest)cmocka_unit_test(
+		a_vcpu_enters_only_on_a_valid_root_of_its_own_role);
+	tests[count++] = (struct CMUnitTest)cmocka_unit_test(
+		a_vcpu_in_the_guest_without_a_root_is_a_finding);
+	tests[count++] = (struct CMUnitTest)cmocka_unit_test(
+		a_flush_that_is_not_made_is_noticed_by_the_machine);
 	return _cmocka_run_group_tests("invariants", tests, count, NULL, NULL);
 }

@@ -71,6 +71,7 @@ static struct notice run_mutant(enum vmmu_mutant mutant)
 		memset(&notice, 0, sizeof(notice));
 	close(ends[0]);
 	waitpid(child, &status, 0);
+	notice.text[strcspn(notice.text, "\n")] = '\0'; /* one line says enough */
 	if (WIFSIGNALED(status))
 		snprintf(notice.text, sizeof(notice.text), "signal: %s",
 			 strsignal(WTERMSIG(status)));
@@ -99,7 +100,7 @@ static void mutant_is_noticed(void **state)
 	const size_t *index = *state;
 	struct notice notice = run_mutant(mutants[*index].mutant);
 
-	print_message("# %-18s %-66s -> %s\n", mutants[*index].name, mutants[*index].text,
+	print_message("# | %-18s %-66s -> %s\n", mutants[*index].name, mutants[*index].text,
 		      notice.text[0] ? notice.text : "NOT NOTICED");
 	assert_true(notice.text[0] != '\0');
 }

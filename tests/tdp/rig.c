@@ -6,14 +6,14 @@
 struct sim_vm_options rig_options(enum vmmu_format format)
 {
 	struct sim_vm_options options = {
-	    .machine = {.seed = 11,
-			.frame_count = 8192,
-			.host_page_count = RIG_PAGES,
-			.tlb_count = 512,
-			.psc_count = 64,
-			.mode = SIM_CPU_ALWAYS_STALE},
-	    .vm = sim_vm_config(),
-	    .run_level = SIM_LEVEL_4K,
+		.machine = {.seed = 11,
+			    .frame_count = 8192,
+			    .host_page_count = RIG_PAGES,
+			    .tlb_count = 512,
+			    .psc_count = 64,
+			    .mode = SIM_CPU_ALWAYS_STALE},
+		.vm = sim_vm_config(),
+		.run_level = SIM_LEVEL_4K,
 	};
 
 	options.vm.format = format;

@@ -65,7 +65,7 @@ void a_host_frame_beyond_the_address_width_is_a_host_error(void **state)
 	for (RIG_FORMATS(format)) {
 		struct sim_vm_options options = rig_options(format);
 		struct vmmu_slot_config slot = {
-		    .count = 0x80, .base = {0x40}, .host_base = (UINT64_C(1) << 40) - 0x40000};
+			.count = 0x80, .base = {0x40}, .host_base = (UINT64_C(1) << 40) - 0x40000};
 		struct vmmu_fault fault = {.gpa = {0x80000}, .access = VMMU_ACCESS_READ};
 		struct vmmu_fault_result result;
 		struct sim_vm *sim;

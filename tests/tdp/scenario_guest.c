@@ -440,10 +440,10 @@ static void memory_is_right(struct sim_vm *sim)
 		for (const struct vmmu_sp *sp = vmmu_table_bucket(sim->vm, b); sp;
 		     sp = sp->in_bucket, tables++)
 			for (unsigned i = 0; i < VMMU_TABLE_ENTRIES; i++)
-				assert_int_equal(
-				    (spte_get(&sp->entries[i]).raw ^ memory_of(sim, sp->pfn.n)[i]) &
-					~recorded,
-				    0);
+				assert_int_equal((spte_get(&sp->entries[i]).raw ^
+						  memory_of(sim, sp->pfn.n)[i]) &
+							 ~recorded,
+						 0);
 	assert_true(tables >= 3);
 }
 

@@ -140,9 +140,9 @@ static enum vmmu_error end_as_begun(struct sim_vm *sim, sim_yield_fn *begin,
 				    const struct vmmu_gfn_range *range)
 {
 	return begin == begin_by_frame
-		   ? vmmu_invalidate_end(sim->vm, 0, *range)
-		   : vmmu_invalidate_host_end(sim->vm, range->start.n << VMMU_PAGE_SHIFT,
-					      range->end.n << VMMU_PAGE_SHIFT);
+		       ? vmmu_invalidate_end(sim->vm, 0, *range)
+		       : vmmu_invalidate_host_end(sim->vm, range->start.n << VMMU_PAGE_SHIFT,
+						  range->end.n << VMMU_PAGE_SHIFT);
 }
 
 /* R46, first half: the page moved, begin and end, after it was looked up. */

@@ -70,6 +70,7 @@ void during_a_slot_change_device_accesses_go_the_slow_way_and_nothing_is_remembe
 		rig_mmio(sim, 1, during.device); /* the old entry is refreshed ... */
 		rig_mmio(sim, 0, during.device); /* ... and believed again */
 		assert_int_equal(sim->mmio_fast, 2);
+		assert_int_equal(rig_stat(sim, VMMU_STAT_MMIO_ENTRIES), 1);
 		rig_end(sim);
 	}
 }
@@ -156,10 +157,10 @@ void a_device_becomes_memory_and_a_device_again_under_stale_tlbs(void **state)
 void a_device_entry_that_vanishes_between_walk_and_handling_is_retried(void **state)
 {
 	static const enum vmmu_outcome expected[4] = {
-	    VMMU_OUTCOME_RETRY,  /* the range was zapped */
-	    VMMU_OUTCOME_RETRY,  /* everything was zapped */
-	    VMMU_OUTCOME_RESUME, /* a slot came: the long way finds it */
-	    VMMU_OUTCOME_RETRY,  /* a slot came and is mapped already */
+		VMMU_OUTCOME_RETRY,  /* the range was zapped */
+		VMMU_OUTCOME_RETRY,  /* everything was zapped */
+		VMMU_OUTCOME_RESUME, /* a slot came: the long way finds it */
+		VMMU_OUTCOME_RETRY,  /* a slot came and is mapped already */
 	};
 
 	(void)state;
@@ -224,9 +225,9 @@ static void check_shape(struct sim_vm *sim, const struct shape *s, bool small)
 void slots_smaller_than_a_huge_page_or_askew_get_leaves_that_fit(void **state)
 {
 	static const struct shape shapes[] = {
-	    {0x1000, 1, 0},     {0x11ff, 1, 511},      {0x1001, 511, 1},  {0x1000, 511, 0},
-	    {0x11ff, 513, 511}, {0x1001, 1023, 1},     {0x1000, 512, 0},  {0x11ff, 514, 511},
-	    {0x1003, 700, 4},   {0x1180, 1400, 0x180}, {0x1000, 1024, 7}, {0x1180, 1400, 0x80},
+		{0x1000, 1, 0},     {0x11ff, 1, 511},      {0x1001, 511, 1},  {0x1000, 511, 0},
+		{0x11ff, 513, 511}, {0x1001, 1023, 1},     {0x1000, 512, 0},  {0x11ff, 514, 511},
+		{0x1003, 700, 4},   {0x1180, 1400, 0x180}, {0x1000, 1024, 7}, {0x1180, 1400, 0x80},
 	};
 
 	(void)state;
@@ -242,8 +243,8 @@ void slots_smaller_than_a_huge_page_or_askew_get_leaves_that_fit(void **state)
 		check_shape(sim, s, false);
 		for (unsigned small = 2; small-- > 0;) {
 			assert_int_equal(
-			    vmmu_slot_set_flags(sim->vm, 0, 0, small ? VMMU_SLOT_SMALL : 0),
-			    VMMU_OK);
+				vmmu_slot_set_flags(sim->vm, 0, 0, small ? VMMU_SLOT_SMALL : 0),
+				VMMU_OK);
 			check_shape(sim, s, small);
 		}
 		rig_end(sim);
@@ -309,7 +310,7 @@ void a_slot_that_goes_between_look_up_and_lock_is_not_mapped(void **state)
 
 /* Where the two slots are: in tables of their own, so that one can go before the other. */
 #define STAYING 0x0u
-#define GOING   0x400u
+#define GOING 0x400u
 
 static void rig_two_slots(struct sim_vm *sim)
 {
@@ -442,9 +443,9 @@ void page_tables_in_a_hole_are_a_device_until_a_slot_is_created_there(void **sta
 				 VMMU_OUTCOME_MMIO);
 		assert_true(result.from_cache);
 		rig_slot(sim, 0, 0, 512, 512, 0);
-		assert_int_equal(
-		    sim_vm_access(sim, 0, UINT64_C(600) << VMMU_PAGE_SHIFT, SIM_TABLE_READ, &value),
-		    SIM_ACCESS_MEMORY);
+		assert_int_equal(sim_vm_access(sim, 0, UINT64_C(600) << VMMU_PAGE_SHIFT,
+					       SIM_TABLE_READ, &value),
+				 SIM_ACCESS_MEMORY);
 		assert_int_equal(sim->mmio, 0);
 		rig_end(sim);
 	}

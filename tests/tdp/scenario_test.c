@@ -10,7 +10,7 @@ int main(void)
 {
 #define ROW(name) cmocka_unit_test(name),
 	const struct CMUnitTest tests[] = {SCENARIOS_SLOT(ROW) SCENARIOS_HOST(ROW)
-					       SCENARIOS_GUEST(ROW) SCENARIOS_BROKEN(ROW)};
+						   SCENARIOS_GUEST(ROW) SCENARIOS_BROKEN(ROW)};
 #undef ROW
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

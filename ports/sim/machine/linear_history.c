@@ -243,8 +243,8 @@ uint16_t linear_pcid_of(const struct linear_regs *regs)
 	return regs->pcide ? (uint16_t)(regs->cr3 & LINEAR_PCID_MASK) : 0;
 }
 
-/* Do both lead the same way through the same memory? */
-static bool is_same_root(const struct linear_root *root, const struct linear_regs *b)
+/* Do both start from the same tables, under the same name? */
+static bool is_same_top(const struct linear_root *root, const struct linear_regs *b)
 {
 	const struct linear_regs *a = &root->regs;
 
@@ -252,10 +252,17 @@ static bool is_same_root(const struct linear_root *root, const struct linear_reg
 		if (a->pdpte[i] != b->pdpte[i])
 			return false;
 	return a->mode == b->mode && root->pcid == linear_pcid_of(b) &&
-	       (b->mode == LINEAR_PAE || linear_cr3_base(a) == linear_cr3_base(b)) &&
-	       a->pse == b->pse && a->nxe == b->nxe && a->vendor == b->vendor &&
-	       a->maxphyaddr == b->maxphyaddr && a->pse36_width == b->pse36_width &&
-	       a->has_1g == b->has_1g;
+	       (b->mode == LINEAR_PAE || linear_cr3_base(a) == linear_cr3_base(b));
+}
+
+/* And do they read entries the same way? (EFER.NXE: see allow_no_exec().) */
+static bool is_same_root(const struct linear_root *root, const struct linear_regs *b)
+{
+	const struct linear_regs *a = &root->regs;
+
+	return is_same_top(root, b) && a->pse == b->pse && a->vendor == b->vendor &&
+	       a->maxphyaddr == b->maxphyaddr &&
+	       a->pse36_width == b->pse36_width && a->has_1g == b->has_1g;
 }
 
 /* When was all that this root may have filled in gone for the last time? */
@@ -276,22 +283,21 @@ static void drop_cleared_roots(struct linear_vcpu *vcpu)
 	vcpu->root_count = kept;
 }
 
-bool linear_vcpu_switch(struct linear_vcpu *vcpu, uint64_t now)
+/* Where no-execute was legal once, it may be in cached entries, whichever root has led there. */
+static void allow_no_exec(struct linear_vcpu *vcpu)
+{
+	bool legal = vcpu->regs.nxe;
+
+	for (size_t i = 0; i < vcpu->root_count; i++)
+		legal |= vcpu->root[i].regs.nxe;
+	for (size_t i = 0; i < vcpu->root_count; i++)
+		vcpu->root[i].regs.nxe = legal;
+}
+
+static bool append_root(struct linear_vcpu *vcpu, uint64_t from)
 {
 	struct linear_root *more;
 
-	for (size_t i = 0; i < vcpu->root_count; i++)
-		if (vcpu->root[i].until == LINEAR_STILL)
-			vcpu->root[i].until = now;
-	drop_cleared_roots(vcpu);
-	if (vcpu->regs.mode == LINEAR_OFF)
-		return true;
-	for (size_t i = 0; i < vcpu->root_count; i++) {
-		if (!is_same_root(&vcpu->root[i], &vcpu->regs))
-			continue;
-		vcpu->root[i].until = LINEAR_STILL;
-		return true;
-	}
 	if (vcpu->root_count == vcpu->root_capacity) {
 		more = realloc(vcpu->root, (vcpu->root_capacity * 2 + 4) * sizeof(*more));
 		if (!more)
@@ -300,7 +306,33 @@ bool linear_vcpu_switch(struct linear_vcpu *vcpu, uint64_t now)
 		vcpu->root_capacity = vcpu->root_capacity * 2 + 4;
 	}
 	vcpu->root[vcpu->root_count++] =
-	    (struct linear_root){vcpu->regs, linear_pcid_of(&vcpu->regs), now, LINEAR_STILL};
+	    (struct linear_root){vcpu->regs, linear_pcid_of(&vcpu->regs), from, LINEAR_STILL};
+	return true;
+}
+
+bool linear_vcpu_switch(struct linear_vcpu *vcpu, uint64_t now)
+{
+	bool is_known = false;
+	uint64_t from = now;
+
+	for (size_t i = 0; i < vcpu->root_count; i++)
+		if (vcpu->root[i].until == LINEAR_STILL)
+			vcpu->root[i].until = now;
+	drop_cleared_roots(vcpu);
+	if (vcpu->regs.mode == LINEAR_OFF)
+		return true;
+	for (size_t i = 0; i < vcpu->root_count; i++) {
+		/* What was cached by other rules may be continued by the new ones. */
+		if (is_same_top(&vcpu->root[i], &vcpu->regs) && vcpu->root[i].from < from)
+			from = vcpu->root[i].from;
+		if (!is_same_root(&vcpu->root[i], &vcpu->regs))
+			continue;
+		vcpu->root[i].until = LINEAR_STILL;
+		is_known = true;
+	}
+	if (!is_known && !append_root(vcpu, from))
+		return false;
+	allow_no_exec(vcpu);
 	return true;
 }
 

@@ -107,9 +107,9 @@ void linear_paths_answer(struct linear_oracle *oracle, const struct linear_allow
 
 /* ---- the values an entry may have ---- */
 
-static bool is_legal(const struct search *s, uint64_t value, enum sim_level level)
+static bool is_legal(const struct linear_regs *format, uint64_t value, enum sim_level level)
 {
-	return (value & LINEAR_PRESENT) && !linear_illegal_bits(&s->reach->root->regs, value, level);
+	return (value & LINEAR_PRESENT) && !linear_illegal_bits(format, value, level);
 }
 
 static void see(struct search *s, const struct frame *frame, uint64_t value, bool is_ram)
@@ -123,7 +123,7 @@ static void see(struct search *s, const struct frame *frame, uint64_t value, boo
 
 		if (seen->entry.bytes != frame->entry.bytes || seen->bytes != bytes)
 			continue;
-		seen->may_access |= is_ram && is_legal(s, value, frame->level);
+		seen->may_access |= is_ram && is_legal(s->regs, value, frame->level);
 		return;
 	}
 	if (!reserve(oracle, &array, &oracle->seen_capacity, oracle->seen_count,
@@ -134,7 +134,7 @@ static void see(struct search *s, const struct frame *frame, uint64_t value, boo
 	    .entry = frame->entry,
 	    .bytes = bytes,
 	    .value = value,
-	    .may_access = is_ram && is_legal(s, value, frame->level),
+	    .may_access = is_ram && is_legal(s->regs, value, frame->level),
 	};
 }
 
@@ -160,33 +160,63 @@ static void add_candidate(struct search *s, const struct frame *frame,
 	oracle->candidate[oracle->candidate_count++] = *candidate;
 }
 
-/* The entry was @value during [from, until): can a walk have read it then, and how? */
+/* The entry was this value for a while: can it have been cached then? Return: true if so. */
+static bool consider_cached(struct search *s, const struct frame *frame,
+			    const struct linear_past *was, bool is_ram)
+{
+	const struct linear_reach *reach = s->reach;
+	const struct linear_regs *format = &reach->root->regs;
+	bool is_leaf = linear_is_leaf(format, was->value, frame->level);
+	struct linear_candidate c = {
+	    .value = was->value,
+	    .is_present = was->until == LINEAR_STILL,
+	    .is_ram = is_ram,
+	};
+
+	if (!is_legal(format, was->value, frame->level))
+		return false;
+	if (is_ram && !(was->value & LINEAR_ACCESSED))
+		return false;
+	c.time = max(max(frame->time, was->from), is_leaf ? reach->leaf : reach->upper);
+	if (c.time >= was->until || c.time >= (s->depth ? reach->end : reach->first_end))
+		return false;
+	add_candidate(s, frame, &c);
+	return true;
+}
+
+/* Can a walk of now read it? Absent and reserved entries are seen in no other way, nor are
+ * those not accessed: a past value that is not has never been used, or it would be marked. */
+static void consider_fresh(struct search *s, const struct frame *frame,
+			   const struct linear_past *was, bool is_ram)
+{
+	bool legal = is_legal(s->regs, was->value, frame->level);
+	struct linear_candidate c = {
+	    .value = was->value,
+	    .time = max(max(frame->time, was->from), s->begun),
+	    .is_present = was->until == LINEAR_STILL,
+	    .is_fresh = true,
+	    .needs_mark = legal && is_ram && !(was->value & LINEAR_ACCESSED),
+	    .is_ram = is_ram,
+	};
+
+	if (s->reach->all_is_cached || (s->depth == 0 && s->reach->first_is_cached))
+		return;
+	if (c.time < was->until && (c.is_present || !legal))
+		add_candidate(s, frame, &c);
+}
+
 static void consider(struct search *s, const struct frame *frame, const struct linear_past *was,
 		     bool is_ram)
 {
-	const struct linear_reach *reach = s->reach;
-	bool is_first = s->depth == 0;
-	bool legal = is_legal(s, was->value, frame->level);
-	bool is_leaf = linear_is_leaf(&reach->root->regs, was->value, frame->level);
-	uint64_t end = is_first ? reach->first_end : reach->end;
-	struct linear_candidate c = {.value = was->value, .is_ram = is_ram};
+	if (!consider_cached(s, frame, was, is_ram) ||
+	    !is_legal(s->regs, was->value, frame->level))
+		consider_fresh(s, frame, was, is_ram);
+}
 
-	c.is_present = was->until == LINEAR_STILL;
-	c.time = max(frame->time, was->from);
-	if (legal && ((was->value & LINEAR_ACCESSED) || !is_ram)) {
-		c.time = max(c.time, is_leaf ? reach->leaf : reach->upper);
-	} else {
-		/* Absent, reserved, or not accessed: only a walk of now can see it. The value of
-		 * the past that is not accessed has never been used: use would have marked it. */
-		if (reach->all_is_cached || (is_first && reach->first_is_cached) ||
-		    (legal && !c.is_present))
-			return;
-		c.is_fresh = true;
-		c.needs_mark = legal;
-		c.time = max(c.time, s->begun);
-	}
-	if (c.time < was->until && c.time < end)
-		add_candidate(s, frame, &c);
+/* By whose rules was the chosen value read? */
+static const struct linear_regs *format_of(const struct search *s, const struct frame *frame)
+{
+	return frame->chosen.is_fresh ? s->regs : &s->reach->root->regs;
 }
 
 static uint64_t extract(const struct search *s, const struct frame *frame, uint64_t word)
@@ -270,7 +300,7 @@ static bool collect_marks(struct search *s, struct linear_allowed *answer)
 static void end_at_leaf(struct search *s, struct linear_rights rights)
 {
 	const struct frame *frame = &s->frame[s->depth];
-	const struct linear_regs *format = &s->reach->root->regs;
+	const struct linear_regs *format = format_of(s, frame);
 	const struct linear_access *access = &s->oracle->query.access;
 	uint64_t page_bytes = UINT64_C(1) << linear_shift(format->mode, frame->level);
 	struct linear_allowed answer = {
@@ -297,9 +327,9 @@ static void end_at_leaf(struct search *s, struct linear_rights rights)
 /* Follow the chosen value of the top frame. Return: true if it leads to another table. */
 static bool follow(struct search *s)
 {
-	const struct linear_regs *format = &s->reach->root->regs;
-	const struct linear_access *access = &s->oracle->query.access;
 	struct frame *frame = &s->frame[s->depth];
+	const struct linear_regs *format = format_of(s, frame);
+	const struct linear_access *access = &s->oracle->query.access;
 	uint64_t value = frame->chosen.value;
 	struct linear_rights rights;
 	struct frame below = {.level = frame->level - 1, .time = frame->chosen.time};
