@@ -162,7 +162,7 @@ void a_memory_type_that_the_library_never_writes_is_noticed(void **state)
 
 /* ---- flips ---- */
 
-void each_single_bit_flip_is_noticed_unless_it_gives_another_entry_of_the_library(void **state)
+void each_bit_flip_is_noticed_unless_it_gives_another_entry_of_the_library(void **state)
 {
 	uint64_t noticed = 0, passed = 0;
 

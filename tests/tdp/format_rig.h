@@ -78,7 +78,7 @@ struct sim_result format_walk_access(struct format_walk *walk, enum vmmu_level l
 void what_the_library_builds_is_accepted(void **state);
 void an_address_beyond_the_width_of_the_cpu_is_noticed(void **state);
 void a_memory_type_that_the_library_never_writes_is_noticed(void **state);
-void each_single_bit_flip_is_noticed_unless_it_gives_another_entry_of_the_library(void **state);
+void each_bit_flip_is_noticed_unless_it_gives_another_entry_of_the_library(void **state);
 void the_bits_whose_flip_is_always_noticed_are_these(void **state);
 
 void every_fault_of_the_walkers_is_decoded(void **state);

@@ -319,7 +319,7 @@ int main(void)
 		cmocka_unit_test(an_address_beyond_the_width_of_the_cpu_is_noticed),
 		cmocka_unit_test(a_memory_type_that_the_library_never_writes_is_noticed),
 		cmocka_unit_test(
-			each_single_bit_flip_is_noticed_unless_it_gives_another_entry_of_the_library),
+			each_bit_flip_is_noticed_unless_it_gives_another_entry_of_the_library),
 		cmocka_unit_test(the_bits_whose_flip_is_always_noticed_are_these),
 		cmocka_unit_test(every_fault_of_the_walkers_is_decoded),
 		cmocka_unit_test(what_the_walkers_do_to_a_leaf_is_what_the_library_reads),
