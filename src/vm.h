@@ -30,6 +30,7 @@
 /* Numbers of one kind that the host is taking away now: guest frames, or host addresses. */
 struct vmmu_withdrawn {
 	uint64_t active;     /* begins without an end */
+	bool joined;         /* of several: there may be gaps in the range */
 	uint64_t start, end; /* covers all of them; only grows while any is active */
 };
 
@@ -149,7 +150,14 @@ struct vmmu_shadow_vcpu {
 	struct vmmu_guest_rules rules; /* of paging */
 	bool own;                      /* the root is a table of this vCPU's own */
 	bool dummy;                    /* CR3 points where no memory is */
-	uint64_t *pdptes;              /* page with the four entries of PAE mode */
+	/* Top tables that this vCPU loaded, and that each flush since then has reached. */
+	struct vmmu_known_root {
+		vmmu_gfn_t gfn;
+		uint32_t role;
+		uint32_t pcid; /* it was loaded with */
+	} known[4];
+	unsigned known_count; /* ever, since all were forgotten */
+	uint64_t *pdptes;     /* page with the four entries of PAE mode */
 	vmmu_pfn_t pdptes_pfn;
 };
 

@@ -101,9 +101,11 @@ struct vmmu_port {
 	 * tlb_flush - withdraw cached translations.
 	 * On return every CPU that was running a vCPU of this VM either has dropped its
 	 * translations of the range, or has left the guest and will pass vmmu_vcpu_enter()
-	 * (which says what to flush) before it runs guest code again. Kicking all CPUs out
-	 * of the guest is a complete implementation. Called with vmmu's lock held; may wait
-	 * for other CPUs, must not sleep. Not called when no vCPU is in the guest.
+	 * (which says what to flush) before it runs guest code again. With @everything set it
+	 * must have left: it may not go on with the root that it has. Kicking all CPUs out of
+	 * the guest is a complete implementation. Called with vmmu's lock held; may wait for
+	 * CPUs that are between enter and leave, must not sleep. Not called when no vCPU is in
+	 * the guest.
 	 */
 	void (*tlb_flush)(void *host, const struct vmmu_flush *flush);
 

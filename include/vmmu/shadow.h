@@ -3,11 +3,14 @@
  * Shadow paging: for VMs of format VMMU_FORMAT_SHADOW, whose guests run without nested paging.
  * The embedder intercepts page faults, MOV to CR0, CR3, CR4, EFER, INVLPG, INVPCID and tells them
  * here; the hardware runs on entry.root with CR0.PG, CR0.WP, CR4.PAE and EFER.NXE set whatever
- * the guest has, and with the guest's CR4.SMEP, SMAP, PKE, LA57 and EFER.LME.
+ * the guest has, and with the guest's CR4.SMEP, SMAP, PKE, LA57 and EFER.LME; SMEP, SMAP and PKE
+ * are off while the guest's paging is. Outside long mode CR3 has 32 bits: the pages that page_alloc
+ * gives must lie below 4 GiB then.
  */
 #ifndef VMMU_SHADOW_H
 #define VMMU_SHADOW_H
 
+#include <vmmu/audit.h>
 #include <vmmu/error.h>
 #include <vmmu/fault.h>
 #include <vmmu/types.h>
@@ -28,7 +31,7 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_shadow_set_paging(struct vmmu_vcpu *vcpu,
 
 enum vmmu_cr3_kind {
 	VMMU_CR3_FLUSH, /* MOV to CR3: translations that are not global go */
-	VMMU_CR3_KEEP,	/* with bit 63, CR4.PCIDE: they stay */
+	VMMU_CR3_KEEP,  /* with bit 63, CR4.PCIDE: they stay */
 };
 
 /**
@@ -53,7 +56,7 @@ void vmmu_shadow_set_pkru(struct vmmu_vcpu *vcpu, uint32_t pkru);
 
 /* More about a shadow fault. */
 struct vmmu_shadow_result {
-	vmmu_gpa_t gpa;	       /* where the address lies, for all outcomes but INJECT */
+	vmmu_gpa_t gpa;        /* where the address lies, for all outcomes but INJECT */
 	uint32_t error_code;   /* INJECT: what the guest gets, with CR2 = the address */
 	enum vmmu_level level; /* RESUME: size of the leaf */
 	bool self_write;       /* TABLE_WRITE: the page written to translates its own address */
@@ -65,7 +68,8 @@ struct vmmu_shadow_result {
  *                    they apply to the access; write and fetch are taken from @error_code.
  * Outcomes: as vmmu_fault_handle(), and
  *   VMMU_OUTCOME_INJECT       the fault is the guest's own
- *   VMMU_OUTCOME_TABLE_WRITE  a write to a page that holds tables of the guest: emulate the
+ *   VMMU_OUTCOME_TABLE_WRITE  a write to a page that holds tables of the guest, or one
+ *                             that only emulation can do right (CR0.WP = 0): emulate the
  *                             instruction and tell its write with vmmu_guest_written(), or
  *                             call vmmu_shadow_unprotect() and run the guest again
  * Context: as vmmu_fault_handle().
@@ -73,6 +77,14 @@ struct vmmu_shadow_result {
 VMMU_MUST_CHECK enum vmmu_outcome vmmu_shadow_fault(struct vmmu_vcpu *vcpu, vmmu_gva_t gva,
 						    uint32_t error_code, uint32_t flags,
 						    struct vmmu_shadow_result *result);
+
+/**
+ * vmmu_explain_gva() - how does a guest-virtual address of this vCPU translate now, and why? One
+ * line per level, the guest's entry beside ours, and what the guest's tables make of a read.
+ * Context: the vCPU's thread, outside the guest. Return: VMMU_OK; VMMU_EINVAL, not a shadow VM.
+ */
+VMMU_MUST_CHECK enum vmmu_error vmmu_explain_gva(struct vmmu_vcpu *vcpu, vmmu_gva_t gva,
+						 vmmu_line_fn *emit, void *context);
 
 /**
  * vmmu_guest_written() - guest memory was written by other means than a CPU in the guest: by the

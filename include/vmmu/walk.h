@@ -20,6 +20,11 @@ enum vmmu_paging_mode {
 	VMMU_PAGING_5LEVEL,  /* long mode with CR4.LA57 */
 };
 
+/* What a paging mode comes down to; see vmmu_walk_prepare(). */
+struct vmmu_walk_rules {
+	uint64_t opaque[44];
+};
+
 /* What decides how a linear address is translated. Filled from the vCPU's registers. */
 struct vmmu_paging {
 	enum vmmu_paging_mode mode;
@@ -34,6 +39,9 @@ struct vmmu_paging {
 	bool smep, smap, pke;	/* CR4 bits */
 	bool huge_1g;		/* CPUID: 1G pages */
 	bool amd;		/* AMD's reserved bits in upper entries */
+	/* By vmmu_walk_prepare(), of the same values of everything but cr3, pdpte and pkru;
+	 * NULL: worked out at each walk. */
+	const struct vmmu_walk_rules *rules;
 };
 
 enum vmmu_walk_flags {
@@ -92,6 +100,12 @@ struct vmmu_walk_result {
 	unsigned levels;	/* entries read; [0] is the top one */
 	struct vmmu_walk_step step[VMMU_WALK_LEVELS_MAX];
 };
+
+/**
+ * vmmu_walk_prepare() - work out the rules of a paging mode, for many walks.
+ * @paging: rules is not looked at. Context: any.
+ */
+void vmmu_walk_prepare(const struct vmmu_paging *paging, struct vmmu_walk_rules *rules);
 
 /**
  * vmmu_walk() - translate a linear address by the guest's own tables.

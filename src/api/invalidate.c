@@ -29,6 +29,7 @@ static void withdrawn_begin(struct vmmu_withdrawn *w, uint64_t start, uint64_t e
 		w->end = end;
 		return;
 	}
+	w->joined = true;
 	if (start < w->start)
 		w->start = start;
 	if (end > w->end)
@@ -43,7 +44,8 @@ static bool withdrawn_end(struct vmmu_vm *vm, struct vmmu_withdrawn *w)
 	/* The sequence first: a fault sees the range active, or the new number. Both are
 	 * read inside its section anyway. */
 	(void)atomic_plus(&vm->invalidations.sequence, 1);
-	w->active--;
+	if (!--w->active)
+		w->joined = false;
 	return true;
 }
 
@@ -91,27 +93,42 @@ enum vmmu_error vmmu_invalidate_end(struct vmmu_vm *vm, unsigned space, struct v
  * By host address: faults compare the host address that they looked up, so slots may come and
  * go between begin and end. Slots are found anew after each zap, which may have paused.
  */
+static void zap_host_of_slot(struct vmmu_task *task, const struct vmmu_slot *slot, uint64_t start,
+			     uint64_t end) VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	uint64_t bytes = (uint64_t)slot->count << VMMU_PAGE_SHIFT;
+	uint64_t from = start > slot->host_base ? start - slot->host_base : 0;
+	uint64_t to = end > slot->host_base ? end - slot->host_base : 0;
+	struct vmmu_gfn_range range;
+
+	if (to > bytes)
+		to = bytes;
+	if (from >= to)
+		return;
+	range.start.n = slot->base.n + (from >> VMMU_PAGE_SHIFT);
+	range.end.n = slot->base.n + (to >> VMMU_PAGE_SHIFT);
+	vmmu_zap_space(task, slot->space, range);
+}
+
 static void zap_host_range(struct vmmu_task *task, unsigned space, uint64_t start, uint64_t end)
 	VMMU_REQUIRES(vmmu_mmu_lock)
 {
+	struct vmmu_slot_space *s = &task->vm->spaces[space];
 	vmmu_gfn_t next = {0};
 	const struct vmmu_slot *slot;
 
 	task->space = space;
-	while ((slot = vmmu_slots_from(vmmu_slots_now(&task->vm->spaces[space]), next)) != NULL) {
-		uint64_t bytes = (uint64_t)slot->count << VMMU_PAGE_SHIFT;
-		uint64_t from = start > slot->host_base ? start - slot->host_base : 0;
-		uint64_t to = end > slot->host_base ? end - slot->host_base : 0;
-		struct vmmu_gfn_range range;
+	while ((slot = vmmu_slots_from(vmmu_slots_now(s), next)) != NULL) {
+		struct vmmu_slot copy = *slot;
 
-		next.n = slot->base.n + slot->count;
-		if (to > bytes)
-			to = bytes;
-		if (from >= to)
-			continue;
-		range.start.n = slot->base.n + (from >> VMMU_PAGE_SHIFT);
-		range.end.n = slot->base.n + (to >> VMMU_PAGE_SHIFT);
-		vmmu_zap_space(task, space, range);
+		next.n = copy.base.n + copy.count;
+		zap_host_of_slot(task, &copy, start, end);
+	}
+	/* A slot that is no longer in the set, while another thread is still withdrawing it. */
+	if (s->withdrawn.count && !VMMU_MUTANT(SKIP_WITHDRAWN)) {
+		struct vmmu_slot copy = s->withdrawn;
+
+		zap_host_of_slot(task, &copy, start, end);
 	}
 }
 

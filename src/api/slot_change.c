@@ -107,6 +107,7 @@ struct change {
 	unsigned space;
 	struct vmmu_slot_edit edit;
 	struct vmmu_gfn_range withdraw; /* frames whose translations end with the old set */
+	struct vmmu_slot gone;          /* the slot that they belonged to */
 };
 
 /* Entries hold only some bits of the generation: when those start over, none may be left. */
@@ -138,6 +139,7 @@ static void publish(struct change *c, struct vmmu_task *task) VMMU_REQUIRES(vmmu
 	task->space = c->space;
 	set->generation = old->generation + vm->config.spaces;
 	vmmu_section_begin(task);
+	space->withdrawn = c->gone;
 	/* Set first: whoever reads the new generation finds the new set. */
 	atomic_put_release(&space->set, (uintptr_t)set);
 	atomic_put_release(&space->generation, set->generation | VMMU_GENERATION_IN_PROGRESS);
@@ -149,6 +151,7 @@ static void publish(struct change *c, struct vmmu_task *task) VMMU_REQUIRES(vmmu
 	/* Also after that: a root that another thread is taking apart may still hold some. */
 	if (c->withdraw.start.n != c->withdraw.end.n && !VMMU_MUTANT(DELETE_KEEPS))
 		vmmu_zap_slot(task, c->space, c->withdraw);
+	space->withdrawn.count = 0;
 	atomic_put_release(&space->generation, set->generation);
 	vmmu_section_end(task);
 	stat_add(task, VMMU_STAT_SLOT_CHANGES, 1);
@@ -160,6 +163,7 @@ static void publish(struct change *c, struct vmmu_task *task) VMMU_REQUIRES(vmmu
 static void withdraw_slot(struct change *c, const struct vmmu_slot *slot)
 {
 	c->withdraw = (struct vmmu_gfn_range){slot->base, {slot->base.n + slot->count}};
+	c->gone = *slot;
 }
 
 /* ---- the calls ---- */

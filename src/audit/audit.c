@@ -99,7 +99,7 @@ void vmmu_audit_leaf(struct vmmu_auditor *a, unsigned space, const struct vmmu_i
 	if (vm->invalidations.beginning)
 		return;
 	/* Of several only the range that covers all of them is known, with gaps in it. */
-	if (vm->invalidations.frames[space].active + vm->invalidations.host.active > 1)
+	if (vm->invalidations.frames[space].joined || vm->invalidations.host.joined)
 		return;
 	if (withdrawn_meets(&vm->invalidations.frames[space], at->gfn.n, at->gfn.n + frames) ||
 	    withdrawn_meets(&vm->invalidations.host, host, host + (frames << VMMU_PAGE_SHIFT)))

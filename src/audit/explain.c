@@ -2,23 +2,18 @@
 /* How an address translates now, and why, step by step in words. */
 #include <vmmu/audit.h>
 
+#include "audit/teller.h"
 #include "base/text.h"
 #include "tdp/tdp.h"
 #include "vm.h"
 
-struct teller {
-	vmmu_line_fn *emit;
-	void *context;
-	struct vmmu_text text;
-};
-
-static void say(struct teller *t)
+void vmmu_teller_say(struct vmmu_teller *t)
 {
 	t->emit(t->context, t->text.line);
 	vmmu_text_clear(&t->text);
 }
 
-static void say_slot(struct teller *t, const struct vmmu_slot *slot, vmmu_gfn_t gfn)
+static void say_slot(struct vmmu_teller *t, const struct vmmu_slot *slot, vmmu_gfn_t gfn)
 {
 	struct vmmu_text *x = &t->text;
 
@@ -26,7 +21,7 @@ static void say_slot(struct teller *t, const struct vmmu_slot *slot, vmmu_gfn_t 
 		vmmu_text_add(x, "slot: none holds gfn ");
 		vmmu_text_hex(x, gfn.n);
 		vmmu_text_add(x, ": a device's, or nothing");
-		say(t);
+		vmmu_teller_say(t);
 		return;
 	}
 	vmmu_text_add(x, "slot ");
@@ -39,7 +34,7 @@ static void say_slot(struct teller *t, const struct vmmu_slot *slot, vmmu_gfn_t 
 	vmmu_text_add(x, slot->flags & VMMU_SLOT_SMALL ? ", 4K leaves only" : "");
 	vmmu_text_add(x, ", host address here ");
 	vmmu_text_hex(x, vmmu_slot_host(slot, gfn));
-	say(t);
+	vmmu_teller_say(t);
 }
 
 static void say_rights(struct vmmu_text *x, uint32_t access)
@@ -49,7 +44,8 @@ static void say_rights(struct vmmu_text *x, uint32_t access)
 	vmmu_text_add(x, access & VMMU_ACCESS_EXEC ? "x" : "-");
 }
 
-static void say_meaning(struct teller *t, const struct vmmu_vm *vm, vmmu_spte_t e, unsigned space)
+void vmmu_teller_entry(struct vmmu_teller *t, const struct vmmu_vm *vm, vmmu_spte_t e,
+		       unsigned space)
 {
 	struct vmmu_text *x = &t->text;
 	uint64_t now = atomic_get(&vm->spaces[space].generation);
@@ -86,7 +82,7 @@ static void say_meaning(struct teller *t, const struct vmmu_vm *vm, vmmu_spte_t 
 	}
 }
 
-static void say_entry(struct teller *t, const struct vmmu_iter *it)
+static void say_entry(struct vmmu_teller *t, const struct vmmu_iter *it)
 {
 	const struct vmmu_vm *vm = it->task->vm;
 	const char *problem = vmmu_spte_problem(&vm->fmt, it->old, it->level);
@@ -98,16 +94,17 @@ static void say_entry(struct teller *t, const struct vmmu_iter *it)
 	vmmu_text_add(&t->text, " = ");
 	vmmu_text_hex(&t->text, it->old.raw);
 	vmmu_text_add(&t->text, ": ");
-	say_meaning(t, vm, it->old, it->root->role.space);
-	say(t);
+	vmmu_teller_entry(t, vm, it->old, it->root->role.space);
+	vmmu_teller_say(t);
 	if (problem) {
 		vmmu_text_add(&t->text, "  damaged: ");
 		vmmu_text_add(&t->text, problem);
-		say(t);
+		vmmu_teller_say(t);
 	}
 }
 
-static void say_access(struct teller *t, const char *verb, bool granted, bool slot, bool allowed)
+static void say_access(struct vmmu_teller *t, const char *verb, bool granted, bool slot,
+		       bool allowed)
 {
 	vmmu_text_add(&t->text, verb);
 	if (granted)
@@ -118,10 +115,10 @@ static void say_access(struct teller *t, const char *verb, bool granted, bool sl
 		vmmu_text_add(&t->text, ": comes out as readonly");
 	else
 		vmmu_text_add(&t->text, ": faults, and an entry is installed");
-	say(t);
+	vmmu_teller_say(t);
 }
 
-static void say_accesses(struct teller *t, uint32_t granted, const struct vmmu_slot *slot)
+static void say_accesses(struct vmmu_teller *t, uint32_t granted, const struct vmmu_slot *slot)
 {
 	uint32_t allowed = slot ? vmmu_slot_access(slot) : 0;
 
@@ -130,7 +127,7 @@ static void say_accesses(struct teller *t, uint32_t granted, const struct vmmu_s
 	say_access(t, "a fetch", granted & VMMU_ACCESS_EXEC, slot, true);
 }
 
-static void explain(struct vmmu_task *task, struct teller *t, unsigned space, vmmu_gfn_t gfn)
+static void explain(struct vmmu_task *task, struct vmmu_teller *t, unsigned space, vmmu_gfn_t gfn)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	struct vmmu_vm *vm = task->vm;
@@ -143,7 +140,7 @@ static void explain(struct vmmu_task *task, struct teller *t, unsigned space, vm
 		root = root->root_next;
 	if (!root || gfn.n >= vm->gfn_end.n) {
 		vmmu_text_add(&t->text, root ? "beyond what the tables map" : "root: none yet");
-		say(t);
+		vmmu_teller_say(t);
 		say_accesses(t, 0, slot);
 		return;
 	}
@@ -151,7 +148,7 @@ static void explain(struct vmmu_task *task, struct teller *t, unsigned space, vm
 	vmmu_text_add(&t->text, vm->fmt.name);
 	vmmu_text_add(&t->text, " table at host frame ");
 	vmmu_text_hex(&t->text, root->pfn.n);
-	say(t);
+	vmmu_teller_say(t);
 	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_4K, (struct vmmu_gfn_range){gfn, {gfn.n + 1}});
 	say_entry(t, &it);
 	while (it.level > VMMU_LEVEL_4K && spte_kind(it.old) == VMMU_KIND_TABLE) {
@@ -165,7 +162,7 @@ enum vmmu_error vmmu_explain(struct vmmu_vm *vm, unsigned space, vmmu_gpa_t gpa,
 			     void *context)
 {
 	struct vmmu_task task = task_of_vm(vm);
-	struct teller t = {.emit = emit, .context = context};
+	struct vmmu_teller t = {.emit = emit, .context = context};
 
 	if (space >= vm->config.spaces)
 		return VMMU_EINVAL;
@@ -173,13 +170,13 @@ enum vmmu_error vmmu_explain(struct vmmu_vm *vm, unsigned space, vmmu_gpa_t gpa,
 	if (vm_is_dead(vm)) {
 		vmmu_text_add(&t.text, "this VM is dead: ");
 		vmmu_text_add(&t.text, vmmu_vm_death(vm));
-		say(&t);
+		vmmu_teller_say(&t);
 	}
 	vmmu_text_add(&t.text, "gpa ");
 	vmmu_text_hex(&t.text, gpa.addr);
 	vmmu_text_add(&t.text, " in space ");
 	vmmu_text_dec(&t.text, space);
-	say(&t);
+	vmmu_teller_say(&t);
 	vmmu_section_begin_shared(&task);
 	explain(&task, &t, space, vmmu_gpa_to_gfn(gpa));
 	vmmu_section_end_shared(&task);

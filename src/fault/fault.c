@@ -101,7 +101,8 @@ static enum vmmu_outcome reserved_fault(struct vmmu_task *task, vmmu_gfn_t gfn)
 	if (mmio_is_cached(task, gfn))
 		return VMMU_OUTCOME_MMIO;
 	generation = atomic_get_acquire(&vm->spaces[task->vcpu->space].generation);
-	if (!task->vcpu->root)
+	/* The entries of an invalid root are of the past, whatever their generation says. */
+	if (!task->vcpu->root || !root_is_valid(task->vcpu->root))
 		return VMMU_OUTCOME_RETRY;
 	vmmu_reading_begin(task);
 	e = vmmu_tdp_look(task, task->vcpu->root, gfn, &level);
@@ -281,7 +282,7 @@ static enum vmmu_outcome guard(struct vmmu_task *task, const struct vmmu_fault *
 	e = vmmu_tdp_look(task, task->vcpu->root, vmmu_gpa_to_gfn(fault->gpa), &level);
 	vmmu_reading_end(task);
 	if (g->gpa != fault->gpa.addr || g->access != fault->access || g->entry != e.raw ||
-	    g->stamp != stamp || spte_kind(e) != VMMU_KIND_LEAF) {
+	    g->stamp != stamp) {
 		*g = (struct vmmu_guard){fault->gpa.addr, e.raw, stamp, fault->access, 1};
 		return outcome;
 	}

@@ -174,13 +174,24 @@ void vmmu_guest_rules_prepare(const struct vmmu_paging *paging, struct vmmu_gues
 	vmmu_guest_permission_prepare(paging, &rules->permission);
 }
 
+_Static_assert(sizeof(struct vmmu_guest_rules) <= sizeof(struct vmmu_walk_rules),
+	       "what the embedder keeps for us is large enough");
+
+void vmmu_walk_prepare(const struct vmmu_paging *paging, struct vmmu_walk_rules *rules)
+{
+	vmmu_guest_rules_prepare(paging, (struct vmmu_guest_rules *)(void *)rules);
+}
+
 enum vmmu_walk_status vmmu_walk(const struct vmmu_paging *paging, vmmu_gva_t gva, uint32_t flags,
 				const struct vmmu_walk_ops *ops, void *context,
 				struct vmmu_walk_result *result)
 {
 	struct vmmu_guest_rules rules;
-	const struct vmmu_guest_tables tables = {&rules, paging, ops, context};
+	struct vmmu_guest_tables tables = {&rules, paging, ops, context};
 
-	vmmu_guest_rules_prepare(paging, &rules);
+	if (paging->rules)
+		tables.rules = (const struct vmmu_guest_rules *)(const void *)paging->rules;
+	else
+		vmmu_guest_rules_prepare(paging, &rules);
 	return vmmu_guest_walk(&tables, gva, flags, result);
 }

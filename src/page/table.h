@@ -36,10 +36,10 @@ union vmmu_role {
 		uint32_t nx : 1;       /* EFER.NXE: bit 63 is a right, not reserved */
 		uint32_t wp : 1;       /* CR0.WP */
 		uint32_t smep_without_wp : 1;
-		uint32_t smap_without_wp : 1;
-		uint32_t pse : 1; /* 32-bit tables: 4M pages */
-		uint32_t key : 4; /* direct: protection key of the huge page */
-		uint32_t mbz : 8; /* zero: roles are compared as one word */
+		uint32_t smap_without_wp : 1; /* or protection keys */
+		uint32_t pse : 1;             /* 32-bit tables: 4M pages */
+		uint32_t key : 4;             /* direct: protection key of the huge page */
+		uint32_t mbz : 8;             /* zero: roles are compared as one word */
 	};
 	uint32_t word;
 };

@@ -15,6 +15,9 @@
 struct walking {
 	struct vmmu_task *task;
 	unsigned space;
+	/* an entry that must be marked lies in a page that the host did not make writable yet */
+	bool blocked;
+	vmmu_gfn_t blocked_at;
 };
 
 /* Called back by the walk, under the lock of its caller. */
@@ -32,8 +35,16 @@ static bool update_entry(void *context, vmmu_gpa_t gpa, unsigned bytes, uint64_t
 	struct walking *w = context;
 	struct vmmu_update update = {
 		.gpa = gpa, .bytes = bytes, .old = old, .value = value, .gone = gone};
+	const struct vmmu_slot *slot;
 
-	return vmmu_guest_update(w->task, w->space, &update);
+	if (vmmu_guest_update(w->task, w->space, &update))
+		return true;
+	slot = *gone ? vmmu_shadow_slot(w->task, w->space, vmmu_gpa_to_gfn(gpa)) : NULL;
+	if (slot && !(slot->flags & VMMU_SLOT_READONLY)) {
+		w->blocked = true;
+		w->blocked_at = vmmu_gpa_to_gfn(gpa);
+	}
+	return false;
 }
 
 static const struct vmmu_walk_ops walk_ops = {.read = read_entry, .update = update_entry};
@@ -49,11 +60,10 @@ struct shadow_fault {
 	bool missing_write;
 };
 
-/* Rights that the guest's tables give, and what CR0.WP = 0 makes of them. */
-static uint32_t rights_of(const struct shadow_fault *f, const struct vmmu_walk_result *walk)
+/* Rights that the guest's tables give. */
+static uint32_t plain_rights(const struct shadow_fault *f, const struct vmmu_walk_result *walk)
 {
-	const struct vmmu_paging *p = &f->vcpu->shadow.paging;
-	bool write = f->flags & VMMU_WALK_WRITE, user = f->flags & VMMU_WALK_USER;
+	bool write = f->flags & VMMU_WALK_WRITE;
 	uint32_t rights = 0;
 
 	if (walk->writable)
@@ -63,7 +73,17 @@ static uint32_t rights_of(const struct shadow_fault *f, const struct vmmu_walk_r
 	if (walk->executable)
 		rights |= VMMU_RIGHT_EXEC;
 	if (walk->levels && !write && !(walk->step[walk->levels - 1].value & VMMU_GUEST_DIRTY))
-		return rights & ~(uint32_t)VMMU_RIGHT_WRITE; /* the first write sets it */
+		rights &= ~(uint32_t)VMMU_RIGHT_WRITE; /* the first write sets it */
+	return rights;
+}
+
+/* What CR0.WP = 0 makes of them for the access under way. */
+static uint32_t rights_of(const struct shadow_fault *f, const struct vmmu_walk_result *walk)
+{
+	const struct vmmu_paging *p = &f->vcpu->shadow.paging;
+	bool write = f->flags & VMMU_WALK_WRITE, user = f->flags & VMMU_WALK_USER;
+	uint32_t rights = plain_rights(f, walk);
+
 	if (write && !user && !p->wp && !(rights & VMMU_RIGHT_WRITE)) {
 		/* Supervisor writes pass, user accesses must come here first, and SMEP must not be
 		 * fooled by the user bit that is not there. */
@@ -73,6 +93,23 @@ static uint32_t rights_of(const struct shadow_fault *f, const struct vmmu_walk_r
 			rights &= ~(uint32_t)VMMU_RIGHT_EXEC;
 	}
 	return rights;
+}
+
+/*
+ * CR0.WP = 0: may the supervisor's write to a user page be let through by an entry? As a
+ * supervisor's page it would lose what SMAP and protection keys forbid to reads; and with CR0.WP
+ * set the hardware lets keys forbid the supervisor's writes.
+ */
+static bool must_emulate(const struct shadow_fault *f, const struct vmmu_walk_result *walk)
+{
+	const struct vmmu_paging *p = &f->vcpu->shadow.paging;
+	bool keys = p->pke && p->mode >= VMMU_PAGING_4LEVEL;
+
+	if (p->wp || !walk->user || !(f->flags & VMMU_WALK_WRITE) || (f->flags & VMMU_WALK_USER))
+		return false;
+	if (!walk->writable)
+		return p->smap || keys;
+	return keys && p->pkru >> (2u * walk->protection_key + 1u) & 1u;
 }
 
 /* Does the write go to a table that translates its own address? */
@@ -94,13 +131,19 @@ static enum vmmu_outcome install(struct shadow_fault *f, const struct vmmu_walk_
 		.gva = f->gva.addr,
 		.walk = walk,
 		.rights = rights_of(f, walk),
+		.plain = plain_rights(f, walk),
 		.is_write = f->flags & VMMU_WALK_WRITE,
 	};
+	const struct vmmu_slot *slot;
 	enum vmmu_outcome outcome;
 
 	f->result->gpa = walk->gpa;
-	if (!vmmu_shadow_slot(f->task, vcpu->space, vmmu_gpa_to_gfn(walk->gpa)))
+	slot = vmmu_shadow_slot(f->task, vcpu->space, vmmu_gpa_to_gfn(walk->gpa));
+	if (!slot)
 		return VMMU_OUTCOME_MMIO;
+	if (must_emulate(f, walk))
+		return slot->flags & VMMU_SLOT_READONLY ? VMMU_OUTCOME_READONLY
+							: VMMU_OUTCOME_TABLE_WRITE;
 	if (vcpu->shadow.dummy) {
 		vmmu_shadow_drop_root(f->task); /* there is memory by now: R63 */
 		return VMMU_OUTCOME_RETRY;
@@ -118,7 +161,7 @@ static enum vmmu_outcome install(struct shadow_fault *f, const struct vmmu_walk_
 static enum vmmu_outcome resolve(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	struct vmmu_vcpu *vcpu = f->vcpu;
-	struct walking context = {f->task, vcpu->space};
+	struct walking context = {.task = f->task, .space = vcpu->space};
 	struct vmmu_guest_tables tables = {
 		.rules = &vcpu->shadow.rules,
 		.paging = &vcpu->shadow.paging,
@@ -131,8 +174,14 @@ static enum vmmu_outcome resolve(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_
 		return VMMU_OUTCOME_RETRY; /* the next entry loads another root */
 	switch (vmmu_guest_walk(&tables, f->gva, f->flags, &walk)) {
 	case VMMU_WALK_OK:
-		return install(f, &walk);
+		if (!context.blocked)
+			return install(f, &walk);
+		f->missing = context.blocked_at;
+		f->missing_write = true;
+		return VMMU_OUTCOME_PENDING;
 	case VMMU_WALK_FAULT:
+		/* A page fault flushes the address: entries that the guest changed go now. */
+		vmmu_shadow_forget_gva(f->task, f->gva);
 		f->result->error_code = walk.error_code;
 		return VMMU_OUTCOME_INJECT;
 	case VMMU_WALK_UNREADABLE:

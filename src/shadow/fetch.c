@@ -33,7 +33,8 @@ union vmmu_role vmmu_shade_role(const struct vmmu_vcpu *vcpu, unsigned level)
 	role.wp = p->wp;
 	/* Entries that pretend, for CR0.WP = 0, are good only in the mode they were made for. */
 	role.smep_without_wp = p->smep && !p->wp;
-	role.smap_without_wp = p->smap && !p->wp;
+	/* Protection keys are hidden by the same pretence. */
+	role.smap_without_wp = (p->smap || (p->pke && p->mode >= VMMU_PAGING_4LEVEL)) && !p->wp;
 	role.pse = p->mode == VMMU_PAGING_32BIT && p->pse;
 	role.direct = p->mode == VMMU_PAGING_OFF;
 	return role;
@@ -58,9 +59,9 @@ static bool still_says(struct vmmu_fetch *f, const struct vmmu_walk_step *step, 
 	       !((*now ^ step->value) & ~(VMMU_GUEST_ACCESSED | VMMU_GUEST_DIRTY));
 }
 
-/* The table below entry @index of @s: the guest's next one, or a piece of its huge page. */
-static struct vmmu_shade *child_of(struct vmmu_fetch *f, struct vmmu_shade *s, uint64_t gpte)
-	VMMU_REQUIRES(vmmu_mmu_lock)
+/* Frame and role of the table below @s: the guest's next one, or a piece of its huge page. */
+static union vmmu_role child_role(const struct vmmu_fetch *f, const struct vmmu_shade *s,
+				  uint64_t gpte, vmmu_gfn_t *at)
 {
 	unsigned level = s->sp.role.level - 1u;
 	const struct vmmu_walk_step *next = step_at(f, level);
@@ -78,28 +79,50 @@ static struct vmmu_shade *child_of(struct vmmu_fetch *f, struct vmmu_shade *s, u
 	} else {
 		role.direct = 1;
 		role.quadrant = 0;
-		role.access = f->rights & 7u;
-		role.key = f->walk->protection_key & 15u;
+		role.access = f->plain & 7u;
+		/* Whether keys count now or not: they may later. */
+		if (role.mode >= VMMU_PAGING_4LEVEL)
+			role.key = vmmu_guest_entry_key(f->walk->step[f->walk->levels - 1].value) &
+				   15u;
 		gfn.n = vmmu_gpa_to_gfn(f->walk->gpa).n & ~(vmmu_level_frames(level + 1u) - 1);
 	}
-	return vmmu_shade_get(f->task, gfn, role);
+	*at = gfn;
+	return role;
+}
+
+/* The table that entry @index of @s leads to, if it is the one of this frame and role. */
+static struct vmmu_shade *linked_child(struct vmmu_fetch *f, struct vmmu_shade *s, unsigned index,
+				       vmmu_gfn_t gfn, union vmmu_role role)
+	VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	vmmu_spte_t e = shade_get(s, index);
+	struct vmmu_sp *child = NULL;
+
+	if (spte_kind(e) == VMMU_KIND_TABLE)
+		child = vmmu_table_find(f->task->vm, spte_pfn(e));
+	if (!child || child->gfn.n != gfn.n || child->role.word != role.word)
+		return NULL;
+	shade_of(child)->writes = 0;
+	return shade_of(child);
 }
 
 /* Entry @index of @s leads to the child, linked anew if it does not. */
 static struct vmmu_shade *descend(struct vmmu_fetch *f, struct vmmu_shade *s, unsigned index,
 				  uint64_t gpte) VMMU_REQUIRES(vmmu_mmu_lock)
 {
-	struct vmmu_shade *child = child_of(f, s, gpte);
-	vmmu_spte_t e;
+	vmmu_gfn_t gfn;
+	union vmmu_role role = child_role(f, s, gpte, &gfn);
+	struct vmmu_shade *child = linked_child(f, s, index, gfn, role);
 
-	/* Making it may have zapped what we came by. */
-	if (!child || s->zapped)
-		return NULL;
-	e = shade_get(s, index);
-	if (spte_kind(e) == VMMU_KIND_TABLE && spte_pfn(e).n == child->sp.pfn.n) {
+	/* Where it is linked already the guest flushes before it may expect anything. */
+	if (child) {
 		s->gptes[index] = gpte;
 		return child;
 	}
+	child = vmmu_shade_get(f->task, gfn, role);
+	/* Making it may have zapped what we came by. */
+	if (!child || s->zapped)
+		return NULL;
 	/* To make an entry present the guest owes no flush: what is below must be up to date. */
 	vmmu_shade_sync(f->task, child);
 	if (s->zapped || child->zapped)
@@ -155,25 +178,30 @@ static void prefetch(struct vmmu_fetch *f, struct vmmu_shade *s, unsigned index)
 	unsigned count = f->task->vm->config.prefetch;
 	unsigned first = index & ~(count - 1u);
 	const struct vmmu_guest_level *level = &f->vcpu->shadow.rules.format.level[1];
+	const uint8_t *table = NULL;
 
+	/* The guest's table, looked up once for all of them. */
+	if (shade_is_mirror(s)) {
+		table = vmmu_guest_frame(f->task, s->sp.role.space, s->sp.gfn);
+		if (!table)
+			return;
+	}
 	for (unsigned i = first; i < first + count; i++) {
-		struct vmmu_wish wish = {.level = VMMU_LEVEL_4K};
-		uint64_t gpte = 0;
+		struct vmmu_wish wish = {.level = VMMU_LEVEL_4K, .rights = s->sp.role.access};
 
 		if (i == index || atomic_get(&s->sp.entries[i].raw))
 			continue;
-		if (!shade_is_mirror(s)) {
-			wish.rights = s->sp.role.access;
-		} else {
-			if (!vmmu_guest_read(f->task, s->sp.role.space, vmmu_shade_gpte_gpa(s, i),
-					     shade_gpte_bytes(s), &gpte) ||
-			    !(gpte & VMMU_GUEST_ACCESSED) ||
-			    vmmu_guest_entry_kind(level, gpte) != VMMU_GUEST_ENTRY_LEAF)
+		if (table) {
+			unsigned at = vmmu_shade_guest_index(s, i);
+
+			wish.gpte = shade_gpte_bytes(s) == 4 ? vmmu_load4(table + 4u * at)
+							     : vmmu_load8(table + 8u * at);
+			if (!(wish.gpte & VMMU_GUEST_ACCESSED) ||
+			    vmmu_guest_entry_kind(level, wish.gpte) != VMMU_GUEST_ENTRY_LEAF)
 				continue;
-			wish.rights = s->sp.role.access & vmmu_gpte_rights(gpte, s->sp.role.nx);
-			if (!(gpte & VMMU_GUEST_DIRTY))
+			wish.rights &= vmmu_gpte_rights(wish.gpte, s->sp.role.nx);
+			if (!(wish.gpte & VMMU_GUEST_DIRTY))
 				wish.rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
-			wish.gpte = gpte;
 		}
 		if (vmmu_shade_map(f->task, s, i, &wish) == VMMU_OUTCOME_RESUME)
 			stat_add(f->task, VMMU_STAT_PREFETCHED, 1);
@@ -184,20 +212,26 @@ static void prefetch(struct vmmu_fetch *f, struct vmmu_shade *s, unsigned index)
 
 enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum vmmu_level *level)
 {
+	vmmu_gfn_t gfn = vmmu_gpa_to_gfn(f->walk->gpa);
 	enum vmmu_level goal = leaf_level(f);
 	struct vmmu_shade *s = root;
 	struct vmmu_wish wish = {
-		.level = goal,
 		.rights = f->rights,
-		.key = f->walk->protection_key,
 		.is_write = f->is_write,
 	};
 	enum vmmu_outcome outcome;
 	bool ok;
 
-	while (s->sp.role.level > goal) {
-		uint64_t gpte = gpte_at(f, s, &ok);
+	for (;;) {
+		uint64_t gpte;
 
+		/* A table made on the way may itself lie in the huge page. */
+		while (goal > VMMU_LEVEL_4K &&
+		       vmmu_frames_mirrored(f->task->vm, f->vcpu->space, gfn, goal))
+			goal--;
+		if (s->sp.role.level <= goal)
+			break;
+		gpte = gpte_at(f, s, &ok);
 		if (!ok)
 			return VMMU_OUTCOME_RETRY;
 		s = descend(f, s, index_of(f->gva, s->sp.role.level), gpte);
@@ -207,7 +241,7 @@ enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum
 	wish.gpte = gpte_at(f, s, &ok);
 	if (!ok || root->zapped)
 		return VMMU_OUTCOME_RETRY;
-	*level = goal;
+	*level = wish.level = goal;
 	outcome = vmmu_shade_map(f->task, s, index_of(f->gva, goal), &wish);
 	if (outcome == VMMU_OUTCOME_RESUME && goal == VMMU_LEVEL_4K &&
 	    f->task->vm->config.prefetch > 1)

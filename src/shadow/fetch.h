@@ -11,6 +11,8 @@ struct vmmu_fetch {
 	uint64_t gva;
 	const struct vmmu_walk_result *walk;
 	uint32_t rights; /* VMMU_RIGHT_*: what the leaf may allow, tricks for CR0.WP = 0 included */
+	uint32_t plain;  /* the same without tricks: role of direct tables, whose other leaves
+			  * must stay while this one is tricked with */
 	bool is_write;
 };
 

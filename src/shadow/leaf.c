@@ -65,6 +65,7 @@ enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, u
 			w.key = (uint8_t)(w.gpte >> KEY_SHIFT & 15u);
 	} else {
 		w.gfn = vmmu_shade_leaf_gfn(s, index);
+		w.key = s->sp.role.key;
 	}
 	slot = vmmu_shadow_slot(task, s->sp.role.space, w.gfn);
 	if (!slot)

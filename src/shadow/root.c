@@ -84,12 +84,62 @@ static struct vmmu_shade *make_root(struct vmmu_task *task, union vmmu_role role
 	return s;
 }
 
+/* ---- other spaces of the guest: MOV to CR3 that keeps their translations ---- */
+
+#define KNOWN_MAX 4u
+
+static unsigned known_roots(const struct vmmu_vcpu *vcpu)
+{
+	return vcpu->shadow.known_count < KNOWN_MAX ? vcpu->shadow.known_count : KNOWN_MAX;
+}
+
+static unsigned pcid_of(const struct vmmu_vcpu *vcpu)
+{
+	return (unsigned)vcpu->shadow.paging.cr3 & (VMMU_PAGE_BYTES - 1u);
+}
+
+static bool root_is_known(const struct vmmu_vcpu *vcpu, const struct vmmu_shade *s)
+{
+	for (unsigned i = 0; i < known_roots(vcpu); i++)
+		if (vcpu->shadow.known[i].gfn.n == s->sp.gfn.n &&
+		    vcpu->shadow.known[i].role == s->sp.role.word &&
+		    vcpu->shadow.known[i].pcid == pcid_of(vcpu))
+			return true;
+	return false;
+}
+
+static void know_root(struct vmmu_vcpu *vcpu, const struct vmmu_shade *s)
+{
+	if (root_is_known(vcpu, s))
+		return;
+	vcpu->shadow.known[vcpu->shadow.known_count++ % KNOWN_MAX] =
+		(struct vmmu_known_root){s->sp.gfn, s->sp.role.word, pcid_of(vcpu)};
+}
+
+/* MOV to CR3 flushes what was cached under its identifier, through whatever table. */
+static void forget_pcid(struct vmmu_vcpu *vcpu)
+{
+	for (unsigned i = 0; i < known_roots(vcpu); i++)
+		if (vcpu->shadow.known[i].pcid == pcid_of(vcpu))
+			vcpu->shadow.known[i].gfn.n = UINT64_MAX;
+}
+
+/* A flush reached the loaded root only, or none: the others are synced when they are loaded. */
+static void forget_known_roots(struct vmmu_vcpu *vcpu)
+{
+	vcpu->shadow.known_count = 0;
+	if (vcpu->root && !vcpu->shadow.own)
+		know_root(vcpu, shade_of(vcpu->root));
+}
+
 static void set_root(struct vmmu_vcpu *vcpu, struct vmmu_shade *s)
 {
 	vmmu_pfn_t top = is_long(&vcpu->shadow.paging) ? s->sp.pfn : vcpu->shadow.pdptes_pfn;
 
 	vcpu->root = &s->sp;
 	vcpu->must_flush = true;
+	if (!vcpu->shadow.own)
+		know_root(vcpu, s);
 	vcpu->entry = (struct vmmu_entry){
 		.root = vmmu_pfn_to_hpa(top),
 		.root_level = top_level(&vcpu->shadow.paging),
@@ -153,6 +203,7 @@ enum vmmu_error vmmu_shadow_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu
 	vcpu->role = vmmu_shade_role(vcpu, top_level(paging));
 	vmmu_section_begin(task);
 	vmmu_shadow_drop_root(task);
+	forget_known_roots(vcpu);
 	vmmu_section_end(task);
 	vcpu->must_flush = true;
 	vmmu_table_collect(vcpu->vm);
@@ -170,7 +221,7 @@ static bool switch_root(struct vmmu_task *task, enum vmmu_cr3_kind kind)
 		return false;
 	vmmu_shade_hold(s);
 	vmmu_shadow_drop_root(task);
-	if (kind == VMMU_CR3_FLUSH)
+	if (kind == VMMU_CR3_FLUSH || !root_is_known(vcpu, s))
 		vmmu_shade_sync(task, s);
 	set_root(vcpu, s);
 	return true;
@@ -189,6 +240,8 @@ enum vmmu_error vmmu_shadow_load_cr3(struct vmmu_vcpu *vcpu, uint64_t cr3, const
 	for (unsigned i = 0; pdpte && i < 4; i++)
 		vcpu->shadow.paging.pdpte[i] = pdpte[i];
 	vcpu->must_flush = true;
+	if (kind == VMMU_CR3_FLUSH)
+		forget_pcid(vcpu);
 	vmmu_section_begin(task);
 	if (!switch_root(task, kind))
 		vmmu_shadow_drop_root(task);
@@ -202,10 +255,12 @@ void vmmu_shadow_flush(struct vmmu_vcpu *vcpu)
 	struct vmmu_task *task = &vcpu->task;
 
 	vcpu->must_flush = true;
-	if (vm_is_dead(vcpu->vm) || !vcpu->root)
+	if (vm_is_dead(vcpu->vm))
 		return;
 	vmmu_section_begin(task);
-	vmmu_shade_sync(task, shade_of(vcpu->root));
+	if (vcpu->root)
+		vmmu_shade_sync(task, shade_of(vcpu->root));
+	forget_known_roots(vcpu);
 	vmmu_section_end(task);
 	vmmu_table_collect(vcpu->vm);
 }
@@ -218,29 +273,46 @@ static bool is_canonical(const struct vmmu_paging *p, vmmu_gva_t gva)
 	return !is_long(p) || top == 0 || top == -1;
 }
 
-void vmmu_shadow_invlpg(struct vmmu_vcpu *vcpu, vmmu_gva_t gva)
+static void forget_below(struct vmmu_task *task, struct vmmu_sp *sp, vmmu_gfn_t page)
+	VMMU_REQUIRES(vmmu_mmu_lock)
 {
-	struct vmmu_task *task = &vcpu->task;
-	const struct vmmu_paging *p = &vcpu->shadow.paging;
-	struct vmmu_sp *sp;
-
-	if (vm_is_dead(vcpu->vm) || p->mode == VMMU_PAGING_OFF || !is_canonical(p, gva) ||
-	    !vmmu_reserve_fill(vcpu->vm, &task->cache->reserve, 8))
-		vcpu->must_flush = true;
-	vmmu_section_begin(task);
-	sp = vcpu->root;
 	while (sp && sp->role.level > VMMU_LEVEL_4K) {
-		vmmu_spte_t e = shade_get(
-			shade_of(sp),
-			gfn_index(vmmu_gpa_to_gfn((vmmu_gpa_t){gva.addr}), sp->role.level));
+		vmmu_spte_t e = shade_get(shade_of(sp), gfn_index(page, sp->role.level));
 
 		sp = spte_kind(e) == VMMU_KIND_TABLE ? vmmu_table_find(task->vm, spte_pfn(e))
 						     : NULL;
 	}
 	/* Tables in sync say what the guest's say; CPUs hold nothing that they do not say. */
 	if (sp && shade_of(sp)->unsync)
-		vmmu_shade_refresh_entry(task, shade_of(sp),
-					 gfn_index((vmmu_gfn_t){gva.addr >> VMMU_PAGE_SHIFT}, 1));
+		vmmu_shade_refresh_entry(task, shade_of(sp), gfn_index(page, VMMU_LEVEL_4K));
+}
+
+void vmmu_shadow_forget_gva(struct vmmu_task *task, vmmu_gva_t gva)
+{
+	struct vmmu_vcpu *vcpu = task->vcpu;
+	vmmu_gfn_t page = {gva.addr >> VMMU_PAGE_SHIFT};
+
+	forget_below(task, vcpu->root, page);
+	/* Global translations, and those of another space that INVPCID names, go too. */
+	for (unsigned i = 0; i < known_roots(vcpu); i++) {
+		union vmmu_role role = {.word = vcpu->shadow.known[i].role};
+		struct vmmu_shade *s = vmmu_shade_find(task->vm, vcpu->shadow.known[i].gfn, role);
+
+		if (s && &s->sp != vcpu->root)
+			forget_below(task, &s->sp, page);
+	}
+}
+
+void vmmu_shadow_invlpg(struct vmmu_vcpu *vcpu, vmmu_gva_t gva)
+{
+	struct vmmu_task *task = &vcpu->task;
+	const struct vmmu_paging *p = &vcpu->shadow.paging;
+
+	if (vm_is_dead(vcpu->vm) || p->mode == VMMU_PAGING_OFF || !is_canonical(p, gva) ||
+	    !vmmu_reserve_fill(vcpu->vm, &task->cache->reserve, 8))
+		vcpu->must_flush = true;
+	vmmu_section_begin(task);
+	vmmu_shadow_forget_gva(task, gva);
 	vmmu_section_end(task);
 	stat_add(task, VMMU_STAT_SHADOW_INVLPG, 1);
 }

@@ -87,8 +87,8 @@ static inline struct vmmu_shade *shade_of(struct vmmu_sp *sp)
 
 static inline vmmu_spte_t shade_entry(uint64_t raw)
 {
-	return (vmmu_spte_t){(raw & ~VMMU_SHADE_KIND_MASK) |
-			     (raw & VMMU_SHADE_KIND_MASK) << VMMU_SHADE_KIND_MOVE};
+	return (vmmu_spte_t){(raw & ~VMMU_SHADE_KIND_MASK) | (raw & VMMU_SHADE_KIND_MASK)
+								     << VMMU_SHADE_KIND_MOVE};
 }
 
 static inline vmmu_spte_t shade_get(const struct vmmu_shade *s, unsigned index)
@@ -202,7 +202,7 @@ struct vmmu_wish {
 	vmmu_gfn_t gfn;        /* first frame of the leaf; filled in by vmmu_shade_map() */
 	enum vmmu_level level; /* of the leaf */
 	uint32_t rights;       /* VMMU_RIGHT_*, all levels combined, D emulated by W */
-	uint8_t key;           /* protection key */
+	uint8_t key;           /* protection key; filled in by vmmu_shade_map() */
 	bool is_write;         /* a write is under way: unsync may be paid for it */
 	uint64_t gpte;         /* the guest's entry that maps it; direct tables: 0 */
 };

@@ -62,8 +62,10 @@ _Static_assert(VMMU_SLOTS_MAX / (VMMU_CHUNK_SLOTS / 2u) + 1u < VMMU_SET_CHUNKS,
 
 /* One address space. */
 struct vmmu_slot_space {
-	vmmu_atomic_t set;        /* struct vmmu_slot_set *, swapped whole */
-	vmmu_atomic_t generation; /* of the set, plus the in-progress mark */
+	struct vmmu_slot withdrawn; /* mmu lock: no longer in the set, but its translations
+				     * are still being withdrawn; count 0: none */
+	vmmu_atomic_t set;          /* struct vmmu_slot_set *, swapped whole */
+	vmmu_atomic_t generation;   /* of the set, plus the in-progress mark */
 	/* slots lock: id -> base frame + 1, 0 = free; pages come as ids are used */
 	uint64_t *by_id[VMMU_ID_PAGES];
 	vmmu_pfn_t by_id_pfn[VMMU_ID_PAGES];

@@ -130,6 +130,13 @@ static void choose_leaf(const struct vmmu_vm *vm, const struct vmmu_target *t, e
 	}
 }
 
+static bool slots_are_changing(const struct vmmu_iter *it)
+{
+	const struct vmmu_slot_space *space = &it->task->vm->spaces[it->root->role.space];
+
+	return (atomic_get(&space->generation) & VMMU_GENERATION_IN_PROGRESS) != 0;
+}
+
 /* Install the leaf at the entry that @it stands on, which is at the leaf's level. */
 static enum vmmu_outcome set_leaf(struct vmmu_iter *it, const struct vmmu_leaf *leaf,
 				  uint32_t access)
@@ -145,6 +152,10 @@ static enum vmmu_outcome set_leaf(struct vmmu_iter *it, const struct vmmu_leaf *
 		    (spte_kind(it->old) == VMMU_KIND_TABLE && leaf->level > VMMU_LEVEL_2M))
 			return VMMU_OUTCOME_RETRY; /* somebody else was here */
 		if (spte_kind(it->old) == VMMU_KIND_LEAF) {
+			/* A slot that moves over its own frames leaves its old leaves behind for
+			 * as long as the change is under way. */
+			if (spte_pfn(it->old).n != leaf->pfn.n && slots_are_changing(it))
+				return VMMU_OUTCOME_RETRY;
 			if (!VMMU_CHECK(task, spte_pfn(it->old).n == leaf->pfn.n,
 					"the host frame behind a guest frame changed without "
 					"vmmu_invalidate_begin()",
