@@ -66,9 +66,11 @@ class World:
         self.write("default-kernel", make_bzimage())
         # A guest maker that needs no network.
         self.write(
-            "share/vmmu/guests/default-guest.sh",
+            "share/vmmu/guests/guest.sh",
             b'set -e; echo "vmmu: making" >&2; cp "$1/../../../default-kernel" "$2/vmlinuz"; '
-            b'echo initramfs >"$2/initrd.cpio"\n',
+            b'echo initramfs >"$2/initrd.cpio"; echo "$3" >>"$2/../asked"; '
+            b'cp "$2/vmlinuz" "$2/vmlinuz-pae"; cp "$2/vmlinuz" "$2/memtest.bin"; '
+            b'echo initramfs32 >"$2/initrd-i386.cpio"\n',
         )
 
     def write(self, name, data):

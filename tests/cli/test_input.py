@@ -10,6 +10,15 @@ from harness import expect, expect_equal, expect_refused, main, make_bzimage, ma
 REFUSED = [
     (["--mmu", "magic"], ["mmu", "magic", "npt"]),
     (["--mmu"], ["--mmu", "value"]),
+    (["--guest", "plan9"],
+     ["plan9", "known: linux, linux-la57, linux-pae, linux-i386, memtest, mach"]),
+    (["--guest", ""], ["guest", "''", "linux-pae"]),
+    (["--guest", "LINUX"], ["guest", "LINUX", "known"]),
+    (["--guest", "linux-"], ["guest", "linux-", "known"]),
+    (["--guest", "../linux"], ["guest", "../linux", "known"]),
+    (["--guest"], ["--guest", "value"]),
+    (["--guest", "linux", "--kernel", "bz"], ["--guest", "--kernel", "together"]),
+    (["--guest", "memtest", "--memory", "30M"], ["too small"]),
     (["--no-such-option"], ["--no-such-option"]),
     (["word"], ["word"]),
     (["--huge", "maybe"], ["huge", "maybe"]),
@@ -109,9 +118,7 @@ def two_null_outputs(world):
 def odd_kernels(world):
     """kernels that cannot be started are refused with the reason"""
     world.write("old", make_bzimage(version=0x204))
-    expect_refused(world.run("--kernel", "old"), "64-bit entry")
-    world.write("no64", make_bzimage(extra_flags=0))
-    expect_refused(world.run("--kernel", "no64"), "64-bit entry")
+    expect_refused(world.run("--kernel", "old"), "older than 3.8")
     world.write("cut", make_bzimage()[:-16])
     expect_refused(world.run("--kernel", "cut"), "end is missing")
     world.write("elf64", make_multiboot(elf_class=2))
@@ -172,6 +179,8 @@ def command_words(world):
         expect_equal(result.stderr, "")
         expect("vmmu" in result.stdout)
     expect("--memory" in call("run", "--help").stdout)
+    for name in ("linux-la57", "linux-pae", "linux-i386", "memtest", "mach"):
+        expect(name in call("run", "--help").stdout, name)
 
 
 main()

@@ -88,7 +88,7 @@ def json_file(world):
     result = world.run("--json", "out.json", plan=GOOD)
     expect_equal(result.returncode, 0, result.stderr)
     data = json.loads((world.folder / "out.json").read_text())
-    expect_equal(data["guest"], {"outcome": "poweroff", "ok": True})
+    expect_equal(data["guest"], {"name": "linux", "outcome": "poweroff", "ok": True})
     expect_equal(data["mmu"], {"mode": "npt"})
     expect_equal(data["exits"], {"npf": 1234567, "cpuid": 42, "total": 1234609})
     expect_equal(data["cost"]["npf"], {"min": 600, "median": 700, "p99": 5000})
@@ -240,6 +240,59 @@ def default_command_line(world):
     world.run("--append", "mine=1", plan=[["save", str(saved)], *GOOD])
     line = json.loads(saved.read_text())["modules"]["append"]
     expect(line.startswith("console=ttyS0 ") and line.endswith(" mine=1"), line)
+
+
+@test
+def named_guests(world):
+    """--guest picks files, processor and memory, and the report carries its name"""
+    saved = world.folder / "saved.json"
+    expected = {
+        "linux": ("EPYC", 512, "initramfs\n"),
+        "linux-la57": ("max", 512, "initramfs\n"),
+        "linux-pae": ("EPYC", 512, "initramfs32\n"),
+    }
+    for name, (cpu, memory, initrd) in expected.items():
+        result = world.run("--guest", name, "--json", "out.json",
+                           plan=[["save", str(saved)], *GOOD])
+        expect_equal(result.returncode, 0, result.stderr)
+        data = json.loads(saved.read_text())
+        args = data["args"]
+        expect_equal(args[args.index("-cpu") + 1].split(",")[0], cpu)
+        expect(f"memory={memory << 20} " in args[args.index("-append") + 1], args)
+        expect_equal(data["modules"]["initrd"], initrd)
+        expect_equal(json.loads((world.folder / "out.json").read_text())["guest"]["name"], name)
+    asked = (world.folder / "cache/vmmu/asked").read_text().split()
+    expect_equal(asked, list(expected))
+
+
+STOPPED = [["expect", "d"], ["report", FIGURES.replace("poweroff", "done")], *END]
+PASS_LINE = "\033[9;1HUsing: All Cores | Pass:  1        Errors: "
+
+
+@test
+def goal_reached(world):
+    """memtest is stopped after a pass without errors, wherever the words are cut"""
+    for cut in (1, 10, len(PASS_LINE) - 3, len(PASS_LINE) + 1):
+        text = "x" * 300 + PASS_LINE + "0      "
+        plan = [["report", REPORT], ["com1", text[:300 + cut]], ["sleep", 0.2],
+                ["com1", text[300 + cut:]], *STOPPED]
+        result = world.run("--guest", "memtest", "--json", "out.json", plan=plan)
+        expect_equal(result.returncode, 0, result.stderr)
+        guest = json.loads((world.folder / "out.json").read_text())["guest"]
+        expect_equal((guest["outcome"], guest["ok"], guest["name"]), ("done", True, "memtest"))
+
+
+@test
+def goal_missed(world):
+    """memtest that finds errors, powers off or runs out of time fails the run"""
+    broken = [["report", REPORT], ["com1", "Status: Failed!  "], *STOPPED]
+    expect_failed(world.run("--guest", "memtest", plan=broken), "Status: Failed")
+    for line in (PASS_LINE + "12   ", "Pass:  10       Errors: 0   ", ""):
+        off = [["report", REPORT], ["com1", line], ["report", FIGURES], *END]
+        expect_failed(world.run("--guest", "memtest", plan=off), "poweroff")
+    late = [["report", REPORT], ["com1", "no pass yet"], ["expect", "t"],
+            ["report", FIGURES.replace("poweroff", "timeout")], ["report", "end 1\n"], ["exit", 3]]
+    expect_failed(world.run("--guest", "memtest", "--timeout", "1", plan=late), "time given")
 
 
 @test
@@ -446,9 +499,9 @@ def quiet_input(world):
 @test
 def guest_cannot_be_made(world):
     """a default guest that cannot be made is told, with status 1"""
-    (world.folder / "share/vmmu/guests/default-guest.sh").write_text("echo no network >&2; exit 1")
+    (world.folder / "share/vmmu/guests/guest.sh").write_text("echo no network >&2; exit 1")
     result = world.run(plan=GOOD)
-    expect_failed(result, "default guest could not be made")
+    expect_failed(result, "guest linux could not be made")
     expect("no network" in result.stderr)
 
 

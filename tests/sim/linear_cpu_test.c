@@ -4,9 +4,9 @@
 
 #include "linear_rig.h"
 
-#define GVA    UINT64_C(0x40203000)
-#define OTHER  UINT64_C(0x40204000)
-#define HUGE_  UINT64_C(0x80000000)
+#define GVA UINT64_C(0x40203000)
+#define OTHER UINT64_C(0x40204000)
+#define HUGE_ UINT64_C(0x80000000)
 #define FAR_PFN 0x2000000u /* outside RAM, aligned to 1G */
 
 struct page {
@@ -232,7 +232,9 @@ static void a_cr3_that_cannot_be_loaded_leaves_the_former_one(void **state)
 	struct linear_regs bad = p.rig.regs;
 
 	(void)state;
-	bad.cr3 += 4;
+	bad.cr3 += 4; /* setting registers loads no CR3 */
+	linear_cpu_set_regs(p.rig.cpu, &bad);
+	assert_int_equal(linear_cpu_regs(p.rig.cpu)->cr3, p.rig.regs.cr3);
 	assert_int_equal(linear_cpu_load(p.rig.cpu, &bad, 1), LINEAR_LOAD_BAD_CR3);
 	bad.cr3 = p.rig.regs.cr3 + (UINT64_C(1) << 32);
 	assert_int_equal(linear_cpu_load(p.rig.cpu, &bad, 1), LINEAR_LOAD_BAD_CR3);
@@ -373,6 +375,7 @@ static void walking_a_freed_table_is_a_violation(void **state)
 static void rights_lost_in_the_tables_make_a_translation_outdated(void **state)
 {
 	static const uint64_t flags[] = {LP | LU, LP | LW, LPWU | LNX, 0, LPWU};
+	char text[400];
 	struct page p = page_new(LINEAR_4_LEVEL, SIM_CPU_ALWAYS_STALE);
 
 	(void)state;
@@ -380,7 +383,8 @@ static void rights_lost_in_the_tables_make_a_translation_outdated(void **state)
 		map(&p, p.old, LPWU);
 		assert_int_equal(pfn_read(&p, GVA), p.old.n);
 		map(&p, p.old, flags[i]);
-		assert_int_equal(linear_outdated(p.rig.machine, 1, NULL, 0), i < 4);
+		assert_int_equal(linear_outdated(p.rig.machine, 1, text, sizeof(text)), i < 4);
+		assert_non_null(strstr(text, i < 3 ? "lost rights" : i < 4 ? "longer mapped" : ""));
 		linear_flush_all(p.rig.machine, 1);
 		assert_int_equal(linear_outdated(p.rig.machine, 1, NULL, 0), 0);
 	}
@@ -462,27 +466,28 @@ static void loads_and_stores_reach_the_frame(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(an_old_translation_answers_until_it_is_flushed),
-	    cmocka_unit_test(a_linear_cpu_without_caches_sees_every_change),
-	    cmocka_unit_test(an_old_upper_entry_leads_to_the_old_table_for_other_addresses),
-	    cmocka_unit_test(absent_and_reserved_entries_are_never_remembered),
-	    cmocka_unit_test(a_cached_denial_faults_once_and_the_retry_walks),
-	    cmocka_unit_test(a_cached_translation_is_judged_by_the_registers_of_now),
-	    cmocka_unit_test(the_first_write_reads_the_leaf_again_to_set_dirty),
-	    cmocka_unit_test(a_denied_write_sets_no_dirty_bit),
-	    cmocka_unit_test(pdptes_are_read_when_they_are_loaded_and_never_again),
-	    cmocka_unit_test(a_cr3_that_cannot_be_loaded_leaves_the_former_one),
-	    cmocka_unit_test(another_cr3_under_the_same_tag_finds_the_old_entries),
-	    cmocka_unit_test(another_tag_finds_no_old_entries),
-	    cmocka_unit_test(another_mode_under_the_same_tag_finds_the_old_entries),
-	    cmocka_unit_test(a_flush_of_one_address_takes_all_pieces_of_its_leaf_and_nothing_else),
-	    cmocka_unit_test(the_flushes_of_the_machine_include_the_linear_side),
-	    cmocka_unit_test(a_frame_in_reach_is_not_freed_without_a_violation),
-	    cmocka_unit_test(walking_a_freed_table_is_a_violation),
-	    cmocka_unit_test(rights_lost_in_the_tables_make_a_translation_outdated),
-	    cmocka_unit_test(a_lost_race_for_accessed_starts_the_walk_again),
-	    cmocka_unit_test(speculation_sets_accessed_and_never_dirty_in_linear_tables),
-	    cmocka_unit_test(loads_and_stores_reach_the_frame),
+		cmocka_unit_test(an_old_translation_answers_until_it_is_flushed),
+		cmocka_unit_test(a_linear_cpu_without_caches_sees_every_change),
+		cmocka_unit_test(an_old_upper_entry_leads_to_the_old_table_for_other_addresses),
+		cmocka_unit_test(absent_and_reserved_entries_are_never_remembered),
+		cmocka_unit_test(a_cached_denial_faults_once_and_the_retry_walks),
+		cmocka_unit_test(a_cached_translation_is_judged_by_the_registers_of_now),
+		cmocka_unit_test(the_first_write_reads_the_leaf_again_to_set_dirty),
+		cmocka_unit_test(a_denied_write_sets_no_dirty_bit),
+		cmocka_unit_test(pdptes_are_read_when_they_are_loaded_and_never_again),
+		cmocka_unit_test(a_cr3_that_cannot_be_loaded_leaves_the_former_one),
+		cmocka_unit_test(another_cr3_under_the_same_tag_finds_the_old_entries),
+		cmocka_unit_test(another_tag_finds_no_old_entries),
+		cmocka_unit_test(another_mode_under_the_same_tag_finds_the_old_entries),
+		cmocka_unit_test(
+			a_flush_of_one_address_takes_all_pieces_of_its_leaf_and_nothing_else),
+		cmocka_unit_test(the_flushes_of_the_machine_include_the_linear_side),
+		cmocka_unit_test(a_frame_in_reach_is_not_freed_without_a_violation),
+		cmocka_unit_test(walking_a_freed_table_is_a_violation),
+		cmocka_unit_test(rights_lost_in_the_tables_make_a_translation_outdated),
+		cmocka_unit_test(a_lost_race_for_accessed_starts_the_walk_again),
+		cmocka_unit_test(speculation_sets_accessed_and_never_dirty_in_linear_tables),
+		cmocka_unit_test(loads_and_stores_reach_the_frame),
 	};
 
 	return cmocka_run_group_tests_name("sim_linear_cpu", tests, NULL, NULL);

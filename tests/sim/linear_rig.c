@@ -6,14 +6,14 @@
 struct linear_regs linear_rig_regs(enum linear_mode mode)
 {
 	return (struct linear_regs){
-	    .mode = mode,
-	    .vendor = LINEAR_AMD,
-	    .wp = true,
-	    .pse = true,
-	    .nxe = true,
-	    .maxphyaddr = 46,
-	    .pse36_width = 40,
-	    .has_1g = true,
+		.mode = mode,
+		.vendor = LINEAR_AMD,
+		.wp = true,
+		.pse = true,
+		.nxe = true,
+		.maxphyaddr = 46,
+		.pse36_width = 40,
+		.has_1g = true,
 	};
 }
 
@@ -37,8 +37,7 @@ struct linear_rig linear_rig_new(enum linear_mode mode, enum sim_cpu_mode cpu_mo
 static enum linear_memory read_ram(void *context, sim_gpa_t gpa, uint64_t *value)
 {
 	struct sim_machine *machine = context;
-	enum sim_frame_state state =
-	    sim_ram_state(machine, sim_pfn(gpa.bytes >> SIM_PAGE_SHIFT));
+	enum sim_frame_state state = sim_ram_state(machine, sim_pfn(gpa.bytes >> SIM_PAGE_SHIFT));
 
 	if (state != SIM_FRAME_TABLE && state != SIM_FRAME_GUEST)
 		return LINEAR_HOLE;

@@ -13,20 +13,20 @@
 #include "linear.h"
 
 /* Bits of an entry. */
-#define LP   UINT64_C(0x001)
-#define LW   UINT64_C(0x002)
-#define LU   UINT64_C(0x004)
-#define LA   UINT64_C(0x020)
-#define LD   UINT64_C(0x040)
-#define LPS  UINT64_C(0x080)
-#define LG   UINT64_C(0x100)
-#define LNX  (UINT64_C(1) << 63)
+#define LP UINT64_C(0x001)
+#define LW UINT64_C(0x002)
+#define LU UINT64_C(0x004)
+#define LA UINT64_C(0x020)
+#define LD UINT64_C(0x040)
+#define LPS UINT64_C(0x080)
+#define LG UINT64_C(0x100)
+#define LNX (UINT64_C(1) << 63)
 #define LPWU (LP | LW | LU)
 
 struct linear_rig {
 	struct sim_machine *machine;
-	struct linear_cpu *cpu;    /* of CPU 0 */
-	struct linear_regs regs;   /* as loaded, with tag 1 */
+	struct linear_cpu *cpu;       /* of CPU 0 */
+	struct linear_regs regs;      /* as loaded, with tag 1 */
 	struct linear_oracle *oracle; /* NULL, or told of linear_rig_set() */
 };
 

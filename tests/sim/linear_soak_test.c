@@ -6,10 +6,10 @@
  */
 #include "linear_rig.h"
 
-#define STEPS       100000u
-#define POOL        3u
-#define CPUS        2u
-#define ROOT_COUNT  2u
+#define STEPS 100000u
+#define POOL 3u
+#define CPUS 2u
+#define ROOT_COUNT 2u
 #define FRAME_COUNT 6u
 
 struct soak {
@@ -29,7 +29,9 @@ static uint64_t roll(struct soak *soak, uint64_t bound)
 
 static unsigned top_of(const struct soak *soak)
 {
-	return soak->rig.regs.mode == LINEAR_PAE ? 2 : soak->rig.regs.mode == LINEAR_4_LEVEL ? 4 : 5;
+	return soak->rig.regs.mode == LINEAR_PAE       ? 2
+	       : soak->rig.regs.mode == LINEAR_4_LEVEL ? 4
+						       : 5;
 }
 
 /* Few addresses, so that they share entries of all levels. */
@@ -45,7 +47,7 @@ static uint64_t pick_gva(struct soak *soak)
 
 static uint64_t pick_entry(struct soak *soak, unsigned level)
 {
-	static const uint64_t flags[] = {LPWU | LA, LPWU | LA | LD, LPWU,     LP | LU | LA,
+	static const uint64_t flags[] = {LPWU | LA,    LPWU | LA | LD,  LPWU,         LP | LU | LA,
 					 LP | LW | LA, LPWU | LA | LNX, LP | LA | LD, LPWU | LD};
 	uint64_t entry = flags[roll(soak, 8)];
 	bool is_leaf = level == 1 || (level <= 3 && roll(soak, 4) == 0);
@@ -95,9 +97,9 @@ static void move_cr3(struct soak *soak, unsigned vcpu)
 
 	regs.cr3 = cr3;
 	load = linear_cpu_load(soak->cpu[vcpu], &regs, (uint32_t)pcid);
-	assert_int_equal(linear_oracle_mov_cr3(soak->rig.oracle, vcpu,
-					       cr3 | pcid | (uint64_t)keep << 63),
-			 load == LINEAR_LOADED ? LINEAR_DONE : LINEAR_GP);
+	assert_int_equal(
+		linear_oracle_mov_cr3(soak->rig.oracle, vcpu, cr3 | pcid | (uint64_t)keep << 63),
+		load == LINEAR_LOADED ? LINEAR_DONE : LINEAR_GP);
 	if (load == LINEAR_LOADED && !keep && !(soak->forgets && roll(soak, 8) == 0))
 		linear_cpu_flush_all(soak->cpu[vcpu], (uint32_t)pcid);
 }
@@ -142,16 +144,16 @@ static void change_registers(struct soak *soak, unsigned vcpu)
 static void access(struct soak *soak, unsigned vcpu)
 {
 	struct linear_query query = {
-	    .vcpu = vcpu,
-	    .access = {.gva = sim_gva(pick_gva(soak)),
-		       .kind = (enum linear_kind)roll(soak, 3),
-		       .privilege = (enum linear_privilege)roll(soak, 3),
-		       .ac = roll(soak, 2)},
+		.vcpu = vcpu,
+		.access = {.gva = sim_gva(pick_gva(soak)),
+			   .kind = (enum linear_kind)roll(soak, 3),
+			   .privilege = (enum linear_privilege)roll(soak, 3),
+			   .ac = roll(soak, 2)},
 	};
 	struct linear_answers answers = linear_oracle_expect(soak->rig.oracle, &query);
 	struct linear_result result = linear_cpu_access(soak->cpu[vcpu], &query.access);
 	struct linear_answer answer = {
-	    .outcome = result.outcome, .error = result.error, .gpa = sim_gpa(result.hpa.bytes)};
+		.outcome = result.outcome, .error = result.error, .gpa = sim_gpa(result.hpa.bytes)};
 	bool is_truth = false;
 	char why[600];
 
@@ -284,10 +286,10 @@ static void a_cpu_that_forgets_some_flushes_is_caught(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(every_answer_of_a_cpu_that_rolls_is_allowed),
-	    cmocka_unit_test(every_answer_of_a_cpu_that_believes_the_oldest_is_allowed),
-	    cmocka_unit_test(every_answer_of_a_cpu_without_caches_is_the_present_truth),
-	    cmocka_unit_test(a_cpu_that_forgets_some_flushes_is_caught),
+		cmocka_unit_test(every_answer_of_a_cpu_that_rolls_is_allowed),
+		cmocka_unit_test(every_answer_of_a_cpu_that_believes_the_oldest_is_allowed),
+		cmocka_unit_test(every_answer_of_a_cpu_without_caches_is_the_present_truth),
+		cmocka_unit_test(a_cpu_that_forgets_some_flushes_is_caught),
 	};
 
 	return cmocka_run_group_tests_name("sim_linear_soak", tests, NULL, NULL);

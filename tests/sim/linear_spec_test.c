@@ -9,12 +9,12 @@
 #include "linear_rig.h"
 
 #define GVA_LONG UINT64_C(0x123456789ab8)
-#define GVA_32   UINT64_C(0x9a7b6c58)
+#define GVA_32 UINT64_C(0x9a7b6c58)
 /* Aligned to 1G, and no two flipped bits lead into RAM, which starts at 1 GiB. */
-#define LEAF_PFN_64  UINT64_C(0x3c0000)
-#define LEAF_PFN_32  UINT64_C(0x80000)
+#define LEAF_PFN_64 UINT64_C(0x3c0000)
+#define LEAF_PFN_32 UINT64_C(0x80000)
 #define ADDRESS_MASK UINT64_C(0x000ffffffffff000)
-#define BIT(n)       (UINT64_C(1) << (n))
+#define BIT(n) (UINT64_C(1) << (n))
 
 struct rig {
 	struct linear_rig machine;
@@ -65,9 +65,9 @@ static void rig_start(struct rig *rig, enum linear_mode mode)
 			rig->gva = GVA_LONG;
 		for (unsigned l = 1; l <= rig->top; l++) {
 			rig->place[l] =
-			    linear_rig_place(&rig->machine, rig->gva, (enum sim_level)l).bytes;
+				linear_rig_place(&rig->machine, rig->gva, (enum sim_level)l).bytes;
 			rig->linked[l] =
-			    sim_ram_read(rig->machine.machine, (sim_hpa_t){rig->place[l]});
+				sim_ram_read(rig->machine.machine, (sim_hpa_t){rig->place[l]});
 		}
 	}
 	rig->oracle = linear_oracle_new(1, read_path, rig);
@@ -108,11 +108,10 @@ static void fail_path(const struct rig *rig, const struct linear_access *access,
 	print_error("%s: mode %d, vendor %d, maxphyaddr %u, pse36 %u, wp %d, pse %d, smep %d, "
 		    "smap %d, pke %d, nxe %d, 1g %d, pkru 0x%x; kind %d, privilege %d, ac %d\n",
 		    what, (int)r->mode, (int)r->vendor, r->maxphyaddr, r->pse36_width, r->wp,
-		    r->pse, r->smep, r->smap, r->pke, r->nxe, r->has_1g, r->pkru,
-		    (int)access->kind, (int)access->privilege, access->ac);
+		    r->pse, r->smep, r->smap, r->pke, r->nxe, r->has_1g, r->pkru, (int)access->kind,
+		    (int)access->privilege, access->ac);
 	for (unsigned l = rig->top; l >= 1; l--)
-		print_error("  level %u: 0x%016llx\n", l,
-			    (unsigned long long)rig->path.entry[l]);
+		print_error("  level %u: 0x%016llx\n", l, (unsigned long long)rig->path.entry[l]);
 	fail();
 }
 
@@ -223,10 +222,10 @@ static void for_all_accesses(struct rig *rig)
 {
 	for (unsigned i = 0; i < 18; i++) {
 		struct linear_access access = {
-		    .gva = sim_gva(rig->gva),
-		    .kind = (enum linear_kind)(i % 3),
-		    .privilege = (enum linear_privilege)(i / 3 % 3),
-		    .ac = i / 9,
+			.gva = sim_gva(rig->gva),
+			.kind = (enum linear_kind)(i % 3),
+			.privilege = (enum linear_privilege)(i / 3 % 3),
+			.ac = i / 9,
 		};
 
 		compare(rig, &access);
@@ -348,9 +347,9 @@ static void for_shape(struct rig *rig, unsigned shape)
 static void compare_two(struct rig *rig, unsigned odd)
 {
 	struct linear_access access = {
-	    .gva = sim_gva(rig->gva),
-	    .kind = odd & 1 ? LINEAR_WRITE : LINEAR_FETCH,
-	    .privilege = odd & 2 ? LINEAR_USER : LINEAR_SUPERVISOR,
+		.gva = sim_gva(rig->gva),
+		.kind = odd & 1 ? LINEAR_WRITE : LINEAR_FETCH,
+		.privilege = odd & 2 ? LINEAR_USER : LINEAR_SUPERVISOR,
 	};
 
 	compare(rig, &access);
@@ -430,9 +429,9 @@ static void a_pdpte_with_reserved_bits_is_refused_when_it_is_loaded(void **state
 		sim_ram_write(rig.machine.machine, place, words[1]);
 		assert_int_equal(linear_cpu_load(rig.machine.cpu, &rig.machine.regs, 1),
 				 legal ? LINEAR_LOADED : LINEAR_LOAD_BAD_PDPTE);
-		assert_int_equal(legal, number >= 64 || !((BIT(number) >> 1 & 3) ||
-							   (BIT(number) >> 5 & 15) ||
-							   BIT(number) >> 46));
+		assert_int_equal(legal,
+				 number >= 64 || !((BIT(number) >> 1 & 3) ||
+						   (BIT(number) >> 5 & 15) || BIT(number) >> 46));
 		rig.compared++;
 	}
 	rig_end(&rig);
@@ -442,14 +441,12 @@ static void addresses_are_canonical_as_specified(void **state)
 {
 	(void)state;
 	for (unsigned mode = LINEAR_PAE; mode <= LINEAR_5_LEVEL; mode++) {
-		struct linear_rig rig =
-		    linear_rig_new((enum linear_mode)mode, SIM_CPU_NEVER_STALE);
+		struct linear_rig rig = linear_rig_new((enum linear_mode)mode, SIM_CPU_NEVER_STALE);
 
 		for (unsigned low = 0; low < 64; low++)
 			for (unsigned high = low; high < 64; high++) {
 				uint64_t gva = (UINT64_MAX >> (63 - high)) & (UINT64_MAX << low);
-				bool canonical =
-				    linear_spec_is_canonical(&rig.regs, sim_gva(gva));
+				bool canonical = linear_spec_is_canonical(&rig.regs, sim_gva(gva));
 
 				assert_int_equal(linear_rig_read(&rig, gva).outcome,
 						 canonical ? LINEAR_FAULT : LINEAR_NONCANONICAL);
@@ -461,16 +458,16 @@ static void addresses_are_canonical_as_specified(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(rights_with_32_bit_paging_are_as_specified),
-	    cmocka_unit_test(rights_with_pae_paging_are_as_specified),
-	    cmocka_unit_test(rights_with_4_level_paging_are_as_specified),
-	    cmocka_unit_test(rights_with_5_level_paging_are_as_specified),
-	    cmocka_unit_test(every_pair_of_bits_with_32_bit_paging_is_as_specified),
-	    cmocka_unit_test(every_pair_of_bits_with_pae_paging_is_as_specified),
-	    cmocka_unit_test(every_pair_of_bits_with_4_level_paging_is_as_specified),
-	    cmocka_unit_test(every_pair_of_bits_with_5_level_paging_is_as_specified),
-	    cmocka_unit_test(a_pdpte_with_reserved_bits_is_refused_when_it_is_loaded),
-	    cmocka_unit_test(addresses_are_canonical_as_specified),
+		cmocka_unit_test(rights_with_32_bit_paging_are_as_specified),
+		cmocka_unit_test(rights_with_pae_paging_are_as_specified),
+		cmocka_unit_test(rights_with_4_level_paging_are_as_specified),
+		cmocka_unit_test(rights_with_5_level_paging_are_as_specified),
+		cmocka_unit_test(every_pair_of_bits_with_32_bit_paging_is_as_specified),
+		cmocka_unit_test(every_pair_of_bits_with_pae_paging_is_as_specified),
+		cmocka_unit_test(every_pair_of_bits_with_4_level_paging_is_as_specified),
+		cmocka_unit_test(every_pair_of_bits_with_5_level_paging_is_as_specified),
+		cmocka_unit_test(a_pdpte_with_reserved_bits_is_refused_when_it_is_loaded),
+		cmocka_unit_test(addresses_are_canonical_as_specified),
 	};
 
 	return cmocka_run_group_tests_name("sim_linear_spec", tests, NULL, NULL);

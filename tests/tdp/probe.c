@@ -136,6 +136,26 @@ static const char *host_invalidation_reaches_invalid_roots(void)
 	return end(sim, NULL);
 }
 
+/* A slot that is being deleted is in no set any more; its memory goes away meanwhile. */
+static const char *host_invalidation_reaches_slots_on_their_way_out(void)
+{
+	struct sim_vm *sim = small_vm();
+	uint64_t value = 1, page = 1200;
+
+	if (!sim || !sim_host_populate(sim->machine, (sim_hpage_t){64}, 1984, SIM_LEVEL_4K) ||
+	    sim_slot_create(sim, 0, 0, 0, 2048, 0, 0) != VMMU_OK)
+		return "no VM";
+	for (uint64_t at = 0; at < 2048; at += 600)
+		(void)sim_vm_access(sim, 0, at << VMMU_PAGE_SHIFT, SIM_WRITE, &value);
+	sim->options.eager_yield = true;
+	sim->on_yield = take_one;
+	sim->hook_context = &page;
+	if (sim_slot_delete(sim, 0, 0) != VMMU_OK || page)
+		return end(sim, "the slot is not deleted, or that does not pause");
+	sim->options.eager_yield = false;
+	return end(sim, NULL);
+}
+
 /* A second invalidation finds the entry gone: then no CPU may use it any more. */
 static void take_first(struct sim_vm *sim, void *context)
 {
@@ -245,6 +265,7 @@ const char *probe_all(void)
 		prefetched_pages_stay_clean,
 		a_fault_without_cause_is_reported,
 		host_invalidation_reaches_invalid_roots,
+		host_invalidation_reaches_slots_on_their_way_out,
 		a_pause_pays_first,
 		a_device_frame_becomes_memory,
 		a_slot_deleted_meanwhile_is_not_mapped,

@@ -15,10 +15,10 @@ struct random_run {
 #define RANDOM_VARIANTS 8u
 
 struct random_result {
-	uint64_t steps;	     /* done before the first violation */
+	uint64_t steps;      /* done before the first violation */
 	uint64_t violations; /* 0: all was well */
 	uint64_t memory, mmio, readonly, faults, slot_changes, host_events;
-	char first[256];     /* the first violation, in words */
+	char first[256]; /* the first violation, in words */
 };
 
 /* Return: what happened. @check_every: steps between whole audits. */

@@ -63,7 +63,7 @@ static struct walk_answer walk_now(struct sim_machine *machine, const struct sim
 				   sim_gfn_t gfn, enum sim_access_kind kind)
 {
 	struct walk_request request =
-	    sim_walk_from_root(machine, root, sim_gpa(gfn.n << SIM_PAGE_SHIFT), kind);
+		sim_walk_from_root(machine, root, sim_gpa(gfn.n << SIM_PAGE_SHIFT), kind);
 	struct walk_answer answer;
 
 	sim_walk_run(&request, &answer);
@@ -90,7 +90,7 @@ static const char *tlb_entry_is_outdated(struct sim_machine *machine, const stru
 	for (unsigned i = 0; i < 2; i++) {
 		uint64_t offset = i ? sim_level_pages(e->level) - 1 : 0;
 		struct walk_answer now =
-		    walk_now(machine, &e->root, sim_gfn(e->gfn.n + offset), kind);
+			walk_now(machine, &e->root, sim_gfn(e->gfn.n + offset), kind);
 
 		if (now.result.outcome == SIM_OK &&
 		    now.result.hpa.bytes >> SIM_PAGE_SHIFT != e->pfn.n + offset)

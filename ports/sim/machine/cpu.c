@@ -161,21 +161,21 @@ static struct sim_result answer_from_tlb(struct sim_cpu *cpu, const struct tlb_e
 					 sim_gpa_t gpa, enum sim_access_kind kind)
 {
 	struct sim_result result = {
-	    .outcome = SIM_OK,
-	    .source = SIM_FROM_TLB,
-	    .level = e->level,
-	    .memory_type = e->memory_type,
-	    .ignore_pat = e->ignore_pat,
-	    .gpa = gpa,
+		.outcome = SIM_OK,
+		.source = SIM_FROM_TLB,
+		.level = e->level,
+		.memory_type = e->memory_type,
+		.ignore_pat = e->ignore_pat,
+		.gpa = gpa,
 	};
 
 	cpu->stats.tlb_uses++;
 	if (missing_rights(cpu, e, kind))
 		sim_walk_format(cpu->root.format)
-		    ->fault(&cpu->root, kind, TROUBLE_DENIED, e->rights, &result);
+			->fault(&cpu->root, kind, TROUBLE_DENIED, e->rights, &result);
 	else
 		result.hpa.bytes =
-		    (e->pfn.n << SIM_PAGE_SHIFT) + gpa.bytes - (e->gfn.n << SIM_PAGE_SHIFT);
+			(e->pfn.n << SIM_PAGE_SHIFT) + gpa.bytes - (e->gfn.n << SIM_PAGE_SHIFT);
 	return result;
 }
 
@@ -291,7 +291,7 @@ static bool reach_data(struct sim_cpu *cpu, sim_gpa_t gpa, enum sim_access_kind 
 		return false;
 	if (gpa.bytes % 8 == 0 &&
 	    sim_ram_state(cpu->machine, sim_pfn(result->hpa.bytes >> SIM_PAGE_SHIFT)) ==
-		SIM_FRAME_GUEST)
+		    SIM_FRAME_GUEST)
 		return true;
 	sim_violation(cpu->machine,
 		      "cpu %u: data at gpa 0x%llx is not in guest memory (hpa 0x%llx)", cpu->index,
@@ -304,8 +304,8 @@ struct sim_result sim_cpu_load(struct sim_cpu *cpu, sim_gpa_t gpa, uint64_t *val
 {
 	struct sim_result result;
 
-	*value =
-	    reach_data(cpu, gpa, SIM_READ, &result) ? sim_ram_read(cpu->machine, result.hpa) : 0;
+	*value = reach_data(cpu, gpa, SIM_READ, &result) ? sim_ram_read(cpu->machine, result.hpa)
+							 : 0;
 	return result;
 }
 
@@ -322,7 +322,7 @@ struct sim_result sim_cpu_fetch(struct sim_cpu *cpu, sim_gpa_t gpa, uint64_t *va
 {
 	struct sim_result result;
 
-	*value =
-	    reach_data(cpu, gpa, SIM_EXEC, &result) ? sim_ram_read(cpu->machine, result.hpa) : 0;
+	*value = reach_data(cpu, gpa, SIM_EXEC, &result) ? sim_ram_read(cpu->machine, result.hpa)
+							 : 0;
 	return result;
 }

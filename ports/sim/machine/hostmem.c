@@ -56,11 +56,11 @@ struct sim_host_view sim_host_query(const struct sim_machine *machine, sim_hpage
 	if (!p)
 		return (struct sim_host_view){.pfn = SIM_PFN_NONE, .run_level = SIM_LEVEL_4K};
 	return (struct sim_host_view){
-	    .is_present = is_present(p),
-	    .is_writable = is_present(p) && p->is_writable,
-	    .pfn = p->pfn,
-	    .run_level = (enum sim_level)p->run_level,
-	    .version = p->version,
+		.is_present = is_present(p),
+		.is_writable = is_present(p) && p->is_writable,
+		.pfn = p->pfn,
+		.run_level = (enum sim_level)p->run_level,
+		.version = p->version,
 	};
 }
 
@@ -88,7 +88,7 @@ static void break_run(struct sim_machine *machine, sim_hpage_t page)
 		bool is_near = (i & small_mask) == (page.n & small_mask);
 
 		pages[i].run_level =
-		    level == SIM_LEVEL_1G && !is_near ? SIM_LEVEL_2M : SIM_LEVEL_4K;
+			level == SIM_LEVEL_1G && !is_near ? SIM_LEVEL_2M : SIM_LEVEL_4K;
 		pages[i].version++;
 	}
 }

@@ -20,8 +20,8 @@ struct sim_host_view {
 	bool is_writable;
 	sim_pfn_t pfn; /* SIM_PFN_NONE if absent */
 	enum sim_level
-	    run_level;    /* biggest aligned run, in page index and in pfn, that holds the page */
-	uint64_t version; /* changes whenever any of the above does */
+		run_level; /* biggest aligned run, in page index and in pfn, that holds the page */
+	uint64_t version;  /* changes whenever any of the above does */
 };
 
 struct sim_host_view sim_host_query(const struct sim_machine *machine, sim_hpage_t page);

@@ -15,13 +15,13 @@
 
 #define SIM_VIOLATIONS_KEPT 64u
 #define SIM_VIOLATION_BYTES 240u
-#define SIM_RECENT_COUNT    16u
+#define SIM_RECENT_COUNT 16u
 
 /* Rights of a translation. */
-#define SIM_CAN_READ  1u
+#define SIM_CAN_READ 1u
 #define SIM_CAN_WRITE 2u
-#define SIM_CAN_EXEC  4u
-#define SIM_CAN_ALL   7u
+#define SIM_CAN_EXEC 4u
+#define SIM_CAN_ALL 7u
 
 struct sim_ram {
 	unsigned char *bytes;
@@ -118,7 +118,7 @@ struct sim_text {
 };
 
 void sim_text_add(struct sim_text *text, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+	__attribute__((format(printf, 2, 3)));
 
 bool sim_ram_init(struct sim_machine *machine, const struct sim_config *config);
 void sim_ram_fini(struct sim_machine *machine);

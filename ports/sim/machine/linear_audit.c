@@ -72,7 +72,7 @@ static struct linear_walk_answer walk_now(struct sim_machine *machine,
 	struct linear_access access = {.gva = sim_gva(page << SIM_PAGE_SHIFT), .ac = true};
 	struct linear_regs regs = origin->regs;
 	struct linear_walk_request request = {
-	    .machine = machine, .regs = &regs, .access = &access, .effects = WALK_PURE};
+		.machine = machine, .regs = &regs, .access = &access, .effects = WALK_PURE};
 	sim_hpa_t pdptes = {linear_cr3_base(&regs)};
 	struct linear_walk_answer answer = {.result = {.outcome = LINEAR_BROKEN}};
 
@@ -82,8 +82,7 @@ static struct linear_walk_answer walk_now(struct sim_machine *machine,
 		if (sim_ram_state(machine, pfn) != SIM_FRAME_TABLE)
 			return answer;
 		for (unsigned i = 0; i < 4; i++)
-			regs.pdpte[i] =
-			    sim_ram_read(machine, (sim_hpa_t){pdptes.bytes + 8u * i});
+			regs.pdpte[i] = sim_ram_read(machine, (sim_hpa_t){pdptes.bytes + 8u * i});
 	}
 	linear_walk_run(&request, &answer);
 	return answer;

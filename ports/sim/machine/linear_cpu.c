@@ -185,11 +185,11 @@ static struct linear_result answer_from_tlb(struct linear_cpu *cpu,
 					    const struct linear_access *access)
 {
 	struct linear_result result = {
-	    .outcome = LINEAR_OK,
-	    .source = SIM_FROM_TLB,
-	    .level = e->level,
-	    .memory_type = e->memory_type,
-	    .gva = access->gva,
+		.outcome = LINEAR_OK,
+		.source = SIM_FROM_TLB,
+		.level = e->level,
+		.memory_type = e->memory_type,
+		.gva = access->gva,
 	};
 
 	cpu->stats.tlb_uses++;
@@ -199,7 +199,7 @@ static struct linear_result answer_from_tlb(struct linear_cpu *cpu,
 	}
 	result.error = 0;
 	result.hpa.bytes =
-	    (e->pfn.n << SIM_PAGE_SHIFT) + access->gva.bytes - (e->page << SIM_PAGE_SHIFT);
+		(e->pfn.n << SIM_PAGE_SHIFT) + access->gva.bytes - (e->page << SIM_PAGE_SHIFT);
 	return result;
 }
 
@@ -224,12 +224,12 @@ static struct linear_result walk(struct linear_cpu *cpu, const struct linear_acc
 {
 	const struct linear_psc_entry *psc = choose_psc(cpu, access->gva);
 	struct linear_walk_request request = {
-	    .machine = cpu->owner->machine,
-	    .cpu = cpu->owner,
-	    .regs = &cpu->now.regs,
-	    .access = access,
-	    .effects = effects,
-	    .eager_accessed = cpu->owner->mode == SIM_CPU_ALWAYS_STALE || rolls(cpu, 1, 2),
+		.machine = cpu->owner->machine,
+		.cpu = cpu->owner,
+		.regs = &cpu->now.regs,
+		.access = access,
+		.effects = effects,
+		.eager_accessed = cpu->owner->mode == SIM_CPU_ALWAYS_STALE || rolls(cpu, 1, 2),
 	};
 	struct linear_walk_answer answer;
 

@@ -23,7 +23,7 @@ struct linear_result {
 	enum sim_source source;
 	sim_hpa_t hpa;        /* LINEAR_OK */
 	enum sim_level level; /* OK: of what answered, a piece of a huge page has its own size;
-	                         FAULT: of the entry at fault */
+				 FAULT: of the entry at fault */
 	uint32_t error;       /* LINEAR_FAULT: error code */
 	uint8_t memory_type;  /* LINEAR_OK: PAT index (PAT, PCD, PWT) */
 	sim_gva_t gva;

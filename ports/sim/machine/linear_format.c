@@ -152,8 +152,7 @@ struct linear_rights linear_narrow(const struct linear_regs *regs, struct linear
 {
 	rights.write = rights.write && (entry & LINEAR_WRITABLE);
 	rights.user = rights.user && (entry & LINEAR_USER_PAGE);
-	rights.no_exec =
-	    rights.no_exec || (regs->mode != LINEAR_32BIT && (entry & LINEAR_NO_EXEC));
+	rights.no_exec = rights.no_exec || (regs->mode != LINEAR_32BIT && (entry & LINEAR_NO_EXEC));
 	if (is_leaf) {
 		rights.global = entry & LINEAR_GLOBAL;
 		rights.key = is_long(regs->mode) ? (uint8_t)(entry >> 59 & 15) : 0;

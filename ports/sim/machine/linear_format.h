@@ -8,20 +8,20 @@
 
 #include "linear_types.h"
 
-#define LINEAR_PRESENT   (UINT64_C(1) << 0)
-#define LINEAR_WRITABLE  (UINT64_C(1) << 1)
+#define LINEAR_PRESENT (UINT64_C(1) << 0)
+#define LINEAR_WRITABLE (UINT64_C(1) << 1)
 #define LINEAR_USER_PAGE (UINT64_C(1) << 2)
-#define LINEAR_PWT       (UINT64_C(1) << 3)
-#define LINEAR_PCD       (UINT64_C(1) << 4)
-#define LINEAR_ACCESSED  (UINT64_C(1) << 5)
-#define LINEAR_DIRTY     (UINT64_C(1) << 6)
-#define LINEAR_HUGE      (UINT64_C(1) << 7) /* in a 4K leaf: PAT */
-#define LINEAR_GLOBAL    (UINT64_C(1) << 8)
-#define LINEAR_HUGE_PAT  (UINT64_C(1) << 12)
-#define LINEAR_NO_EXEC   (UINT64_C(1) << 63)
+#define LINEAR_PWT (UINT64_C(1) << 3)
+#define LINEAR_PCD (UINT64_C(1) << 4)
+#define LINEAR_ACCESSED (UINT64_C(1) << 5)
+#define LINEAR_DIRTY (UINT64_C(1) << 6)
+#define LINEAR_HUGE (UINT64_C(1) << 7) /* in a 4K leaf: PAT */
+#define LINEAR_GLOBAL (UINT64_C(1) << 8)
+#define LINEAR_HUGE_PAT (UINT64_C(1) << 12)
+#define LINEAR_NO_EXEC (UINT64_C(1) << 63)
 
 #define LINEAR_CR3_NO_FLUSH (UINT64_C(1) << 63)
-#define LINEAR_PCID_MASK    UINT64_C(0xfff)
+#define LINEAR_PCID_MASK UINT64_C(0xfff)
 
 /* Level of the first entry that is read from memory in a walk: PAE has its PDPTEs in registers. */
 enum sim_level linear_top_level(enum linear_mode mode);

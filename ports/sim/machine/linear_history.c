@@ -127,7 +127,7 @@ void linear_words_push(struct linear_words *words, uint64_t gpa, uint64_t old, u
 	word->present_from = now;
 }
 
-void linear_words_forget(struct linear_words *words, uint64_t start, uint64_t end, uint64_t now)
+void linear_words_forget(struct linear_words *words, uint64_t start, uint64_t end)
 {
 	for (size_t i = 0; i < words->slot_count; i++) {
 		struct linear_word *word = &words->slot[i];
@@ -136,7 +136,7 @@ void linear_words_forget(struct linear_words *words, uint64_t start, uint64_t en
 			continue;
 		words->value_count -= word->count;
 		word->count = 0;
-		word->present_from = now;
+		word->present_from = 0;
 	}
 }
 
@@ -261,8 +261,8 @@ static bool is_same_root(const struct linear_root *root, const struct linear_reg
 	const struct linear_regs *a = &root->regs;
 
 	return is_same_top(root, b) && a->pse == b->pse && a->vendor == b->vendor &&
-	       a->maxphyaddr == b->maxphyaddr &&
-	       a->pse36_width == b->pse36_width && a->has_1g == b->has_1g;
+	       a->maxphyaddr == b->maxphyaddr && a->pse36_width == b->pse36_width &&
+	       a->has_1g == b->has_1g;
 }
 
 /* When was all that this root may have filled in gone for the last time? */
@@ -306,7 +306,7 @@ static bool append_root(struct linear_vcpu *vcpu, uint64_t from)
 		vcpu->root_capacity = vcpu->root_capacity * 2 + 4;
 	}
 	vcpu->root[vcpu->root_count++] =
-	    (struct linear_root){vcpu->regs, linear_pcid_of(&vcpu->regs), from, LINEAR_STILL};
+		(struct linear_root){vcpu->regs, linear_pcid_of(&vcpu->regs), from, LINEAR_STILL};
 	return true;
 }
 

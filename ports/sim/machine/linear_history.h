@@ -43,8 +43,9 @@ void linear_words_push(struct linear_words *words, uint64_t gpa, uint64_t old, u
 		       uint64_t oldest);
 /* Is the word's list so long that the caller should find out what may be dropped? */
 bool linear_words_wants_pruning(const struct linear_words *words, uint64_t gpa);
-/* Past values in [start, end) no longer count. */
-void linear_words_forget(struct linear_words *words, uint64_t start, uint64_t end, uint64_t now);
+/* Past values in [start, end) no longer count; the present ones count as if they had always
+ * been there. */
+void linear_words_forget(struct linear_words *words, uint64_t start, uint64_t end);
 
 /* ---- flushes ---- */
 

@@ -69,7 +69,8 @@ struct linear_walk_answer {
 	bool is_at_leaf;             /* a legal leaf was found, whether rights do or not */
 	bool is_dirty;
 	sim_pfn_t pfn; /* is_at_leaf: first frame of the leaf */
-	/* By level, for each table entry passed: was accessed set, where it led, rights so far. */
+	/* By level, for each table entry passed: was accessed set in it and in all above, where
+	 * did it lead, rights so far. */
 	bool passed[SIM_LEVEL_PML5 + 1];
 	bool passed_accessed[SIM_LEVEL_PML5 + 1];
 	sim_pfn_t passed_table[SIM_LEVEL_PML5 + 1];

@@ -78,7 +78,7 @@ static uint64_t entry_now(const struct linear_oracle *oracle, sim_gpa_t entry, u
 static bool was_written(const struct linear_oracle *oracle, sim_gpa_t entry)
 {
 	const struct linear_word *word =
-	    linear_words_find(&oracle->words, entry.bytes & ~UINT64_C(7));
+		linear_words_find(&oracle->words, entry.bytes & ~UINT64_C(7));
 
 	return word && word->present_from > oracle->asked_at;
 }

@@ -106,7 +106,7 @@ void linear_oracle_wrote(struct linear_oracle *oracle, sim_gpa_t gpa, unsigned b
 void linear_oracle_forget(struct linear_oracle *oracle, sim_gpa_t start, sim_gpa_t end)
 {
 	oracle->time++;
-	linear_words_forget(&oracle->words, start.bytes, end.bytes, oracle->time);
+	linear_words_forget(&oracle->words, start.bytes, end.bytes);
 }
 
 /* ---- flushes ---- */
@@ -124,19 +124,19 @@ static void flush_page(struct linear_oracle *oracle, unsigned vcpu, sim_gva_t gv
 		       uint64_t page_bytes)
 {
 	struct linear_flush f = {
-	    .time = oracle->time,
-	    .scope = LINEAR_FLUSH_ADDRESS,
-	    .pcid = linear_pcid_of(&oracle->vcpu[vcpu].regs),
-	    .with_global = true,
-	    .first = gva.bytes & ~(page_bytes - 1),
-	    .last = gva.bytes | (page_bytes - 1),
+		.time = oracle->time,
+		.scope = LINEAR_FLUSH_ADDRESS,
+		.pcid = linear_pcid_of(&oracle->vcpu[vcpu].regs),
+		.with_global = true,
+		.first = gva.bytes & ~(page_bytes - 1),
+		.last = gva.bytes | (page_bytes - 1),
 	};
 
 	linear_flushes_add(&oracle->vcpu[vcpu].flushes, &f);
 }
 
-/* Size of the page at @gva, if everything that may be cached there agrees that it is this huge
- * page; else 4096. */
+/* Size of the page at @gva, if everything that may be cached there is a huge page of that size;
+ * else 4096. INVLPG drops all pieces of the huge page then. */
 static uint64_t certain_page_bytes(struct linear_oracle *oracle, unsigned vcpu, sim_gva_t gva)
 {
 	struct linear_regs *regs = &oracle->vcpu[vcpu].regs;
@@ -151,8 +151,7 @@ static uint64_t certain_page_bytes(struct linear_oracle *oracle, unsigned vcpu, 
 		page_bytes = oracle->answer[0].page_bytes;
 	for (size_t i = 0; i < oracle->answer_count; i++)
 		if (oracle->answer[i].outcome != LINEAR_OK ||
-		    oracle->answer[i].page_bytes != page_bytes ||
-		    oracle->answer[i].gpa.bytes != oracle->answer[0].gpa.bytes)
+		    oracle->answer[i].page_bytes != page_bytes)
 			page_bytes = SIM_PAGE_BYTES;
 	oracle->answer_count = 0;
 	return page_bytes ? page_bytes : SIM_PAGE_BYTES;
@@ -169,10 +168,10 @@ void linear_oracle_invpcid(struct linear_oracle *oracle, unsigned vcpu, enum lin
 			   uint16_t pcid, sim_gva_t gva)
 {
 	struct linear_flush one = {
-	    .scope = LINEAR_FLUSH_ADDRESS,
-	    .pcid = pcid,
-	    .first = gva.bytes & ~UINT64_C(0xfff),
-	    .last = gva.bytes | UINT64_C(0xfff),
+		.scope = LINEAR_FLUSH_ADDRESS,
+		.pcid = pcid,
+		.first = gva.bytes & ~UINT64_C(0xfff),
+		.last = gva.bytes | UINT64_C(0xfff),
 	};
 
 	one.time = ++oracle->time;
@@ -226,8 +225,7 @@ static void take(struct linear_oracle *oracle, unsigned vcpu, const struct linea
 	oracle->is_out_of_memory |= !linear_vcpu_switch(&oracle->vcpu[vcpu], oracle->time);
 }
 
-enum linear_event linear_oracle_mov_cr3(struct linear_oracle *oracle, unsigned vcpu,
-					uint64_t value)
+enum linear_event linear_oracle_mov_cr3(struct linear_oracle *oracle, unsigned vcpu, uint64_t value)
 {
 	struct linear_regs next = oracle->vcpu[vcpu].regs;
 	bool is_long = next.mode == LINEAR_4_LEVEL || next.mode == LINEAR_5_LEVEL;

@@ -43,7 +43,8 @@ uint64_t linear_oracle_time(const struct linear_oracle *oracle);
  * page walk sets are not told. */
 void linear_oracle_wrote(struct linear_oracle *oracle, sim_gpa_t gpa, unsigned byte_count,
 			 uint64_t old, uint64_t new);
-/* The host changed what lies behind [start, end): old values there no longer count. */
+/* The host changed what lies behind [start, end): old values there no longer count, the present
+ * ones count as if they had always been there. */
 void linear_oracle_forget(struct linear_oracle *oracle, sim_gpa_t start, sim_gpa_t end);
 
 enum linear_event {

@@ -13,7 +13,7 @@
 
 #include "linear_format.h"
 
-#define VISITS_MAX  200000u
+#define VISITS_MAX 200000u
 #define ANSWERS_MAX 4096u
 
 struct frame {
@@ -131,10 +131,10 @@ static void see(struct search *s, const struct frame *frame, uint64_t value, boo
 		return;
 	oracle->seen = array;
 	oracle->seen[oracle->seen_count++] = (struct linear_seen){
-	    .entry = frame->entry,
-	    .bytes = bytes,
-	    .value = value,
-	    .may_access = is_ram && is_legal(s->regs, value, frame->level),
+		.entry = frame->entry,
+		.bytes = bytes,
+		.value = value,
+		.may_access = is_ram && is_legal(s->regs, value, frame->level),
 	};
 }
 
@@ -168,9 +168,9 @@ static bool consider_cached(struct search *s, const struct frame *frame,
 	const struct linear_regs *format = &reach->root->regs;
 	bool is_leaf = linear_is_leaf(format, was->value, frame->level);
 	struct linear_candidate c = {
-	    .value = was->value,
-	    .is_present = was->until == LINEAR_STILL,
-	    .is_ram = is_ram,
+		.value = was->value,
+		.is_present = was->until == LINEAR_STILL,
+		.is_ram = is_ram,
 	};
 
 	if (!is_legal(format, was->value, frame->level))
@@ -191,12 +191,12 @@ static void consider_fresh(struct search *s, const struct frame *frame,
 {
 	bool legal = is_legal(s->regs, was->value, frame->level);
 	struct linear_candidate c = {
-	    .value = was->value,
-	    .time = max(max(frame->time, was->from), s->begun),
-	    .is_present = was->until == LINEAR_STILL,
-	    .is_fresh = true,
-	    .needs_mark = legal && is_ram && !(was->value & LINEAR_ACCESSED),
-	    .is_ram = is_ram,
+		.value = was->value,
+		.time = max(max(frame->time, was->from), s->begun),
+		.is_present = was->until == LINEAR_STILL,
+		.is_fresh = true,
+		.needs_mark = legal && is_ram && !(was->value & LINEAR_ACCESSED),
+		.is_ram = is_ram,
 	};
 
 	if (s->reach->all_is_cached || (s->depth == 0 && s->reach->first_is_cached))
@@ -208,8 +208,7 @@ static void consider_fresh(struct search *s, const struct frame *frame,
 static void consider(struct search *s, const struct frame *frame, const struct linear_past *was,
 		     bool is_ram)
 {
-	if (!consider_cached(s, frame, was, is_ram) ||
-	    !is_legal(s->regs, was->value, frame->level))
+	if (!consider_cached(s, frame, was, is_ram) || !is_legal(s->regs, was->value, frame->level))
 		consider_fresh(s, frame, was, is_ram);
 }
 
@@ -265,9 +264,9 @@ static bool all_present(const struct search *s)
 static void end_in_fault(struct search *s, uint32_t error)
 {
 	struct linear_allowed answer = {
-	    .outcome = LINEAR_FAULT,
-	    .error = error,
-	    .is_present_truth = all_present(s),
+		.outcome = LINEAR_FAULT,
+		.error = error,
+		.is_present_truth = all_present(s),
 	};
 
 	linear_paths_answer(s->oracle, &answer);
@@ -278,7 +277,7 @@ static bool collect_marks(struct search *s, struct linear_allowed *answer)
 {
 	const struct linear_candidate *leaf = &s->frame[s->depth].chosen;
 	bool to_dirty =
-	    s->oracle->query.access.kind == LINEAR_WRITE && !(leaf->value & LINEAR_DIRTY);
+		s->oracle->query.access.kind == LINEAR_WRITE && !(leaf->value & LINEAR_DIRTY);
 
 	/* A write through a leaf that is not dirty reads it again. */
 	if (to_dirty && (!leaf->is_present || s->reach->all_is_cached ||
@@ -304,11 +303,11 @@ static void end_at_leaf(struct search *s, struct linear_rights rights)
 	const struct linear_access *access = &s->oracle->query.access;
 	uint64_t page_bytes = UINT64_C(1) << linear_shift(format->mode, frame->level);
 	struct linear_allowed answer = {
-	    .outcome = LINEAR_OK,
-	    .page_bytes = page_bytes,
-	    .rights = rights,
-	    .leaf = frame->entry,
-	    .is_present_truth = all_present(s),
+		.outcome = LINEAR_OK,
+		.page_bytes = page_bytes,
+		.rights = rights,
+		.leaf = frame->entry,
+		.is_present_truth = all_present(s),
 	};
 	uint32_t error;
 
@@ -390,19 +389,19 @@ void linear_paths_walk(struct linear_oracle *oracle, const struct linear_reach *
 	const struct linear_query *query = &oracle->query;
 	uint64_t table = linear_cr3_base(format);
 	struct search search = {
-	    .oracle = oracle,
-	    .reach = reach,
-	    .regs = &oracle->vcpu[query->vcpu].regs,
-	    .begun = query->begun ? query->begun : oracle->time,
+		.oracle = oracle,
+		.reach = reach,
+		.regs = &oracle->vcpu[query->vcpu].regs,
+		.begun = query->begun ? query->begun : oracle->time,
 	};
 	struct frame *top = &search.frame[0];
 
 	if (format->mode == LINEAR_PAE) {
 		uint64_t pdpte = format->pdpte[query->access.gva.bytes >> 30 & 3];
 		struct linear_allowed absent = {
-		    .outcome = LINEAR_FAULT,
-		    .error = linear_error_absent(search.regs, &query->access),
-		    .is_present_truth = true,
+			.outcome = LINEAR_FAULT,
+			.error = linear_error_absent(search.regs, &query->access),
+			.is_present_truth = true,
 		};
 
 		if (!(pdpte & LINEAR_PRESENT)) {
@@ -426,19 +425,19 @@ static void find_local(struct linear_oracle *oracle, enum linear_depth depth)
 	const struct linear_vcpu *vcpu = &oracle->vcpu[oracle->query.vcpu];
 	uint16_t pcid = linear_pcid_of(&vcpu->regs);
 	uint64_t since = depth == LINEAR_WHOLE_FLUSHES
-			     ? linear_flushes_whole(&vcpu->flushes, pcid)
-			     : linear_flushes_local(&vcpu->flushes, pcid,
-						    oracle->query.access.gva, oracle->time);
+				 ? linear_flushes_whole(&vcpu->flushes, pcid)
+				 : linear_flushes_local(&vcpu->flushes, pcid,
+							oracle->query.access.gva, oracle->time);
 
 	for (size_t i = 0; i < vcpu->root_count; i++) {
 		const struct linear_root *root = &vcpu->root[i];
 		struct linear_reach reach = {
-		    .root = root,
-		    .upper = since,
-		    .leaf = since,
-		    .first_end = root->until,
-		    .end = LINEAR_STILL,
-		    .first_is_cached = root->until != LINEAR_STILL,
+			.root = root,
+			.upper = since,
+			.leaf = since,
+			.first_end = root->until,
+			.end = LINEAR_STILL,
+			.first_is_cached = root->until != LINEAR_STILL,
 		};
 
 		if (root->pcid == pcid && root->until > since)
@@ -452,24 +451,24 @@ static void find_global(struct linear_oracle *oracle, enum linear_depth depth)
 {
 	const struct linear_vcpu *vcpu = &oracle->vcpu[oracle->query.vcpu];
 	sim_gva_t gva = oracle->query.access.gva;
-	uint64_t since = depth == LINEAR_WHOLE_FLUSHES
-			     ? linear_flushes_everything(&vcpu->flushes)
-			     : linear_flushes_global(&vcpu->flushes, gva);
+	uint64_t since = depth == LINEAR_WHOLE_FLUSHES ? linear_flushes_everything(&vcpu->flushes)
+						       : linear_flushes_global(&vcpu->flushes, gva);
 
 	for (size_t i = 0; i < vcpu->root_count; i++) {
 		const struct linear_root *root = &vcpu->root[i];
 		struct linear_reach reach = {
-		    .root = root,
-		    .leaf = since,
-		    .first_end = root->until,
-		    .end = root->until,
-		    .all_is_cached = true,
-		    .global_only = true,
+			.root = root,
+			.leaf = since,
+			.first_end = root->until,
+			.end = root->until,
+			.all_is_cached = true,
+			.global_only = true,
 		};
 
-		reach.upper = depth == LINEAR_WHOLE_FLUSHES
-				  ? since
-				  : linear_flushes_local(&vcpu->flushes, root->pcid, gva, since);
+		reach.upper =
+			depth == LINEAR_WHOLE_FLUSHES
+				? since
+				: linear_flushes_local(&vcpu->flushes, root->pcid, gva, since);
 		if (root->until > since)
 			linear_paths_walk(oracle, &reach);
 	}

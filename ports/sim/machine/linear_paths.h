@@ -58,9 +58,12 @@ struct linear_reach {
 	bool global_only;
 };
 
-/* Fill in the answers to oracle->query. @ignore_addresses: as if single addresses had never
- * been flushed. */
-enum linear_depth { LINEAR_ALL_FLUSHES, LINEAR_WHOLE_FLUSHES };
+enum linear_depth {
+	LINEAR_ALL_FLUSHES,
+	LINEAR_WHOLE_FLUSHES, /* as if single addresses had never been flushed */
+};
+
+/* Fill in the answers to oracle->query. */
 void linear_paths_find(struct linear_oracle *oracle, enum linear_depth depth);
 /* Enumerate the paths of one root. */
 void linear_paths_walk(struct linear_oracle *oracle, const struct linear_reach *reach);

@@ -50,7 +50,8 @@ bool linear_spec_is_canonical(const struct linear_regs *regs, sim_gva_t gva)
 	unsigned sign = regs->mode == LINEAR_5_LEVEL ? 56 : 47;
 
 	for (unsigned number = 0; number < 64; number++) {
-		if (is_ia32e(regs) && number > sign && bit(gva.bytes, number) != bit(gva.bytes, sign))
+		if (is_ia32e(regs) && number > sign &&
+		    bit(gva.bytes, number) != bit(gva.bytes, sign))
 			return false;
 		if (!is_ia32e(regs) && number >= 32 && bit(gva.bytes, number))
 			return false;
@@ -181,8 +182,8 @@ static bool is_permitted(const struct linear_regs *regs, const struct linear_pat
 	bool user_page = in_all(regs, path, leaf, 2);
 	bool writable = in_all(regs, path, leaf, 1);
 	bool no_exec = has_nx(regs) && in_any(regs, path, leaf, 63);
-	bool smap_stops = regs->smap && user_page &&
-			  (access->privilege == LINEAR_IMPLICIT || !access->ac);
+	bool smap_stops =
+		regs->smap && user_page && (access->privilege == LINEAR_IMPLICIT || !access->ac);
 
 	if (access->privilege == LINEAR_USER) {
 		if (!user_page)

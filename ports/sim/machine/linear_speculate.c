@@ -68,7 +68,7 @@ static sim_gva_t pick_mapped(struct linear_cpu *cpu)
 static sim_gva_t pick_near(struct linear_cpu *cpu)
 {
 	uint32_t count =
-	    cpu->recent_count < SIM_RECENT_COUNT ? cpu->recent_count : SIM_RECENT_COUNT;
+		cpu->recent_count < SIM_RECENT_COUNT ? cpu->recent_count : SIM_RECENT_COUNT;
 	sim_gva_t gva = cpu->recent[sim_prng_below(&cpu->prng, count)];
 
 	gva.bytes += sim_prng_below(&cpu->prng, 4) * SIM_PAGE_BYTES;

@@ -76,16 +76,16 @@ bool linear_tlb_fill(struct linear_cpu *cpu, const struct linear_walk_answer *an
 	uint64_t page = align_page(gva, level);
 
 	*e = (struct linear_tlb_entry){
-	    .is_valid = true,
-	    .is_dirty = answer->is_dirty,
-	    .memory_type = answer->result.memory_type,
-	    .level = level,
-	    .leaf_level = answer->result.level,
-	    .rights = answer->rights,
-	    .page = page,
-	    .pfn = sim_pfn(answer->pfn.n + (page - align_page(gva, answer->result.level))),
-	    .stamp = cpu->stamp++,
-	    .origin = cpu->now,
+		.is_valid = true,
+		.is_dirty = answer->is_dirty,
+		.memory_type = answer->result.memory_type,
+		.level = level,
+		.leaf_level = answer->result.level,
+		.rights = answer->rights,
+		.page = page,
+		.pfn = sim_pfn(answer->pfn.n + (page - align_page(gva, answer->result.level))),
+		.stamp = cpu->stamp++,
+		.origin = cpu->now,
 	};
 	return is_other;
 }
@@ -98,13 +98,13 @@ bool linear_psc_fill(struct linear_cpu *cpu, const struct linear_walk_answer *an
 	bool is_other = e->is_valid && (!psc_covers(e, cpu->now.tag, gva) || e->level != level);
 
 	*e = (struct linear_psc_entry){
-	    .is_valid = true,
-	    .level = level,
-	    .rights = answer->passed_rights[level],
-	    .page = align_page(gva, level),
-	    .table = answer->passed_table[level],
-	    .stamp = cpu->stamp++,
-	    .origin = cpu->now,
+		.is_valid = true,
+		.level = level,
+		.rights = answer->passed_rights[level],
+		.page = align_page(gva, level),
+		.table = answer->passed_table[level],
+		.stamp = cpu->stamp++,
+		.origin = cpu->now,
 	};
 	return is_other;
 }
@@ -113,10 +113,10 @@ void linear_cpu_flush_gva(struct linear_cpu *cpu, uint32_t tag, sim_gva_t gva)
 {
 	for (uint32_t i = 0; i < cpu->owner->tlb_count; i++) {
 		struct linear_tlb_entry *e = &cpu->tlb[i];
-		uint64_t leaf_page = e->page & ~(sim_level_pages(e->leaf_level) - 1);
 
 		if (e->is_valid && e->origin.tag == tag &&
-		    align_page(gva, e->leaf_level) == leaf_page)
+		    align_page(gva, e->leaf_level) ==
+			    align_page(sim_gva(e->page << SIM_PAGE_SHIFT), e->leaf_level))
 			e->is_valid = false;
 	}
 	for (uint32_t i = 0; i < cpu->owner->psc_count; i++)

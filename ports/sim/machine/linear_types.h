@@ -41,7 +41,8 @@ struct linear_regs {
 	bool nxe; /* EFER.NXE: does not count in LINEAR_32BIT */
 	uint32_t pkru;
 	uint8_t maxphyaddr;  /* 32..52 */
-	uint8_t pse36_width; /* physical bits a 4 MiB page can reach: 40 at most; 0, 32: no PSE-36 */
+	uint8_t pse36_width; /* physical bits a 4 MiB page can reach: 40 at most; 0, 32: no PSE-36
+			      */
 	bool has_1g;
 	bool rsvd_without_p; /* quirk of QEMU: reserved-bit faults report P = 0 */
 };
@@ -69,12 +70,12 @@ enum linear_outcome {
 };
 
 /* Page-fault error code */
-#define LINEAR_PF_P    (UINT32_C(1) << 0)
-#define LINEAR_PF_W    (UINT32_C(1) << 1)
-#define LINEAR_PF_U    (UINT32_C(1) << 2)
+#define LINEAR_PF_P (UINT32_C(1) << 0)
+#define LINEAR_PF_W (UINT32_C(1) << 1)
+#define LINEAR_PF_U (UINT32_C(1) << 2)
 #define LINEAR_PF_RSVD (UINT32_C(1) << 3)
-#define LINEAR_PF_I    (UINT32_C(1) << 4)
-#define LINEAR_PF_PK   (UINT32_C(1) << 5)
+#define LINEAR_PF_I (UINT32_C(1) << 4)
+#define LINEAR_PF_PK (UINT32_C(1) << 5)
 
 /* What a path of entries grants, before the registers are asked. */
 struct linear_rights {

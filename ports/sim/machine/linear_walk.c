@@ -21,13 +21,14 @@ static bool table_is_readable(const struct linear_walk_request *request, sim_pfn
 		return true;
 	if (request->effects == WALK_PURE)
 		return false;
-	sim_violation(
-	    request->machine, "cpu %u: hardware walked %s at level %d (pfn 0x%llx, gva 0x%llx%s)",
-	    request->cpu->index,
-	    state == SIM_FRAME_POISONED ? "a freed table page" : sim_frame_state_name(state),
-	    (int)level, (unsigned long long)table.n,
-	    (unsigned long long)request->access->gva.bytes,
-	    request->effects == WALK_SPECULATIVE ? ", speculatively" : "");
+	sim_violation(request->machine,
+		      "cpu %u: hardware walked %s at level %d (pfn 0x%llx, gva 0x%llx%s)",
+		      request->cpu->index,
+		      state == SIM_FRAME_POISONED ? "a freed table page"
+						  : sim_frame_state_name(state),
+		      (int)level, (unsigned long long)table.n,
+		      (unsigned long long)request->access->gva.bytes,
+		      request->effects == WALK_SPECULATIVE ? ", speculatively" : "");
 	return false;
 }
 
@@ -65,13 +66,16 @@ struct walk_path {
 
 static void note_passed(const struct walk_path *path, struct linear_walk_answer *answer)
 {
+	bool accessed = true;
+
 	for (unsigned i = 0; i < path->count; i++) {
 		enum sim_level level = path->level[i];
 
 		answer->passed[level] = true;
-		answer->passed_accessed[level] = path->entry[i] & LINEAR_ACCESSED;
-		answer->passed_table[level] =
-		    sim_pfn(linear_table_base(LINEAR_4_LEVEL, path->entry[i]) >> SIM_PAGE_SHIFT);
+		accessed = accessed && (path->entry[i] & LINEAR_ACCESSED);
+		answer->passed_accessed[level] = accessed;
+		answer->passed_table[level] = sim_pfn(
+			linear_table_base(LINEAR_4_LEVEL, path->entry[i]) >> SIM_PAGE_SHIFT);
 		answer->passed_rights[level] = path->rights[i];
 	}
 }
@@ -111,9 +115,10 @@ static bool finish_at_leaf(const struct linear_walk_request *request, struct wal
 	answer->result.outcome = LINEAR_OK;
 	answer->result.entry = entry;
 	answer->result.memory_type = memory_type(entry, level);
-	answer->result.hpa.bytes = (answer->pfn.n << SIM_PAGE_SHIFT) +
-				   (request->access->gva.bytes &
-				    ((UINT64_C(1) << linear_shift(request->regs->mode, level)) - 1));
+	answer->result.hpa.bytes =
+		(answer->pfn.n << SIM_PAGE_SHIFT) +
+		(request->access->gva.bytes &
+		 ((UINT64_C(1) << linear_shift(request->regs->mode, level)) - 1));
 	return true;
 }
 
@@ -192,7 +197,7 @@ void linear_walk_run(const struct linear_walk_request *request, struct linear_wa
 		struct walk_path path = {0};
 
 		*answer = (struct linear_walk_answer){
-		    .result = {.gva = request->access->gva, .outcome = LINEAR_BROKEN},
+			.result = {.gva = request->access->gva, .outcome = LINEAR_BROKEN},
 		};
 		if (walk_down(request, &path, answer)) {
 			note_passed(&path, answer);
@@ -208,9 +213,9 @@ struct linear_result linear_walk(struct sim_machine *machine, const struct linea
 				 const struct linear_access *access)
 {
 	struct linear_walk_request request = {
-	    .machine = machine, .regs = regs, .access = access, .effects = WALK_PURE};
+		.machine = machine, .regs = regs, .access = access, .effects = WALK_PURE};
 	struct linear_walk_answer answer = {
-	    .result = {.gva = access->gva, .outcome = LINEAR_NONCANONICAL}};
+		.result = {.gva = access->gva, .outcome = LINEAR_NONCANONICAL}};
 
 	if (linear_is_canonical(regs->mode, access->gva))
 		linear_walk_run(&request, &answer);

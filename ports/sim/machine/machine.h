@@ -21,10 +21,10 @@ struct sim_machine;
 
 /* Zero in a field means the default in brackets. */
 struct sim_config {
-	uint64_t seed;     /* [1] */
-	uint64_t base_pfn; /* first frame of RAM [0x140000, that is 5 GiB]; never 0 */
-	uint64_t
-	    frame_count; /* RAM, in 4 KiB frames [4096]; backed lazily, so 1 GiB runs are cheap */
+	uint64_t seed;        /* [1] */
+	uint64_t base_pfn;    /* first frame of RAM [0x140000, that is 5 GiB]; never 0 */
+	uint64_t frame_count; /* RAM, in 4 KiB frames [4096]; backed lazily, so 1 GiB runs are cheap
+			       */
 	uint64_t host_page_count; /* size of the host virtual space in pages [frame_count] */
 	uint32_t cpu_count;       /* [1] */
 	uint32_t tlb_count;       /* entries per CPU [64] */
@@ -52,7 +52,7 @@ void sim_machine_set_step(struct sim_machine *machine, sim_step_fn *step, void *
 
 /* Record a sentence about something that must never happen. */
 void sim_violation(struct sim_machine *machine, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+	__attribute__((format(printf, 2, 3)));
 uint64_t sim_violation_count(const struct sim_machine *machine);
 /* The first 64 are kept. Return: NULL beyond the last one kept. */
 const char *sim_violation_text(const struct sim_machine *machine, uint64_t index);

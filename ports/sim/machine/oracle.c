@@ -78,12 +78,12 @@ static bool is_sane(const struct oracle_request *r)
 static struct oracle_slot as_slot(const struct oracle_request *r)
 {
 	return (struct oracle_slot){
-	    .space = r->space,
-	    .id = r->id,
-	    .first = sim_gfn(r->gpa / SIM_PAGE_BYTES),
-	    .page_count = r->byte_count / SIM_PAGE_BYTES,
-	    .host_first = sim_hpage(r->host_address / SIM_PAGE_BYTES),
-	    .flags = r->flags,
+		.space = r->space,
+		.id = r->id,
+		.first = sim_gfn(r->gpa / SIM_PAGE_BYTES),
+		.page_count = r->byte_count / SIM_PAGE_BYTES,
+		.host_first = sim_hpage(r->host_address / SIM_PAGE_BYTES),
+		.flags = r->flags,
 	};
 }
 
@@ -264,7 +264,7 @@ struct oracle_answers oracle_expect(const struct oracle *oracle, uint32_t space,
 	answers.answer[0] = answer_in(oracle, &oracle->now, space, gpa, kind);
 	if (oracle->is_changing)
 		answers.answer[answers.count++] =
-		    answer_in(oracle, &oracle->next, space, gpa, kind);
+			answer_in(oracle, &oracle->next, space, gpa, kind);
 	return answers;
 }
 
@@ -305,10 +305,11 @@ bool oracle_agrees(const struct oracle *oracle, uint32_t space, sim_gpa_t gpa,
 		    result->hpa.bytes == answers.answer[i].pfn.n * SIM_PAGE_BYTES + offset)
 			return true;
 	if (why)
-		(void)snprintf(
-		    why, why_bytes, "gpa 0x%llx went to hpa 0x%llx, but it is %s (pfn 0x%llx)%s",
-		    (unsigned long long)gpa.bytes, (unsigned long long)result->hpa.bytes,
-		    kind_name(answers.answer[0].kind), (unsigned long long)answers.answer[0].pfn.n,
-		    answers.count > 1 ? ", during a change" : "");
+		(void)snprintf(why, why_bytes,
+			       "gpa 0x%llx went to hpa 0x%llx, but it is %s (pfn 0x%llx)%s",
+			       (unsigned long long)gpa.bytes, (unsigned long long)result->hpa.bytes,
+			       kind_name(answers.answer[0].kind),
+			       (unsigned long long)answers.answer[0].pfn.n,
+			       answers.count > 1 ? ", during a change" : "");
 	return false;
 }

@@ -13,8 +13,8 @@
 struct oracle;
 struct sim_machine;
 
-#define ORACLE_SPACES    2u
-#define ORACLE_SLOT_IDS  32764u
+#define ORACLE_SPACES 2u
+#define ORACLE_SLOT_IDS 32764u
 #define ORACLE_PAGES_MAX UINT64_C(0x7fffffff)
 
 enum oracle_status {
@@ -25,7 +25,7 @@ enum oracle_status {
 
 #define ORACLE_READ_ONLY (1u << 0)
 #define ORACLE_LOG_DIRTY (1u << 1)
-#define ORACLE_HIDDEN    (1u << 2) /* holds an id and a range, but the guest sees no memory there */
+#define ORACLE_HIDDEN (1u << 2) /* holds an id and a range, but the guest sees no memory there */
 
 /* Bytes, as an embedder would ask; byte_count 0 deletes. */
 struct oracle_request {

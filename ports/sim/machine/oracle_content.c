@@ -24,8 +24,8 @@ static struct oracle_word *find_word(const struct oracle_content *content, uint6
 static bool grow(struct oracle_content *content)
 {
 	struct oracle_content bigger = {
-	    .count = content->count,
-	    .capacity = content->capacity ? 2 * content->capacity : 1024,
+		.count = content->count,
+		.capacity = content->capacity ? 2 * content->capacity : 1024,
 	};
 
 	if (2 * (content->count + 1) <= content->capacity)
@@ -89,7 +89,7 @@ static const struct oracle_slot *slot_with_memory(const struct oracle *oracle, u
 						  sim_gpa_t gpa)
 {
 	const struct oracle_slot *slot =
-	    oracle_find(oracle, space, sim_gfn(gpa.bytes / SIM_PAGE_BYTES));
+		oracle_find(oracle, space, sim_gfn(gpa.bytes / SIM_PAGE_BYTES));
 
 	return slot && !(slot->flags & ORACLE_HIDDEN) ? slot : NULL;
 }
@@ -116,7 +116,7 @@ bool oracle_load(const struct oracle *oracle, uint32_t space, sim_gpa_t gpa, uin
 
 	if (!slot)
 		return false;
-	*value =
-	    oracle_host_load(oracle, page_in(slot, gpa), (uint32_t)(gpa.bytes % SIM_PAGE_BYTES));
+	*value = oracle_host_load(oracle, page_in(slot, gpa),
+				  (uint32_t)(gpa.bytes % SIM_PAGE_BYTES));
 	return true;
 }

@@ -26,7 +26,7 @@
 #ifdef RAM_ASAN
 #include <sanitizer/asan_interface.h>
 #else
-#define ASAN_POISON_MEMORY_REGION(address, size)   ((void)(address), (void)(size))
+#define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
 #define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
 #endif
 
@@ -166,7 +166,7 @@ sim_pfn_t sim_ram_alloc_run(struct sim_machine *machine, enum sim_frame_state st
 	struct sim_ram *ram = &machine->ram;
 	uint64_t count = sim_level_pages(level);
 	uint64_t first =
-	    (count - ram->base_pfn % count) % count; /* frame of the first aligned pfn */
+		(count - ram->base_pfn % count) % count; /* frame of the first aligned pfn */
 	uint64_t candidates, start;
 
 	if (level == SIM_LEVEL_4K)

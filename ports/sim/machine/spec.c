@@ -221,7 +221,7 @@ static struct sim_verdict bad_verdict(const struct sim_root *root, const struct 
 				      enum sim_access_kind kind, enum sim_level level)
 {
 	bool absent =
-	    level == SIM_LEVEL_NONE || !sim_spec_is_present(root->format, path->entry[level]);
+		level == SIM_LEVEL_NONE || !sim_spec_is_present(root->format, path->entry[level]);
 	struct sim_verdict verdict = {.level = level};
 
 	if (root->format == SIM_NPT) {
@@ -272,7 +272,7 @@ static struct sim_verdict good_verdict(const struct sim_root *root, const struct
 		verdict.dirty = npt_writes(kind) || bit(path->entry[leaf], 6);
 	else
 		verdict.dirty =
-		    (ept_writes(root, kind) && root->has_ad) || bit(path->entry[leaf], 9);
+			(ept_writes(root, kind) && root->has_ad) || bit(path->entry[leaf], 9);
 	return verdict;
 }
 

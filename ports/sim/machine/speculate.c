@@ -53,7 +53,7 @@ static sim_gpa_t pick_mapped(struct sim_cpu *cpu)
 static sim_gpa_t pick_near(struct sim_cpu *cpu)
 {
 	uint32_t count =
-	    cpu->recent_count < SIM_RECENT_COUNT ? cpu->recent_count : SIM_RECENT_COUNT;
+		cpu->recent_count < SIM_RECENT_COUNT ? cpu->recent_count : SIM_RECENT_COUNT;
 	sim_gpa_t gpa = cpu->recent[sim_prng_below(&cpu->prng, count)];
 
 	gpa.bytes += sim_prng_below(&cpu->prng, 4) * SIM_PAGE_BYTES;

@@ -89,16 +89,16 @@ bool sim_tlb_fill(struct sim_cpu *cpu, const struct walk_answer *answer, enum si
 	bool is_other = e->is_valid && (e->gfn.n != gfn.n || e->level != level);
 
 	*e = (struct tlb_entry){
-	    .is_valid = true,
-	    .is_dirty = answer->is_dirty,
-	    .ignore_pat = answer->result.ignore_pat,
-	    .memory_type = answer->result.memory_type,
-	    .rights = (uint8_t)answer->rights,
-	    .level = level,
-	    .gfn = gfn,
-	    .pfn = sim_pfn(answer->pfn.n + (gfn.n - leaf_gfn.n)),
-	    .stamp = cpu->stamp++,
-	    .root = cpu->root,
+		.is_valid = true,
+		.is_dirty = answer->is_dirty,
+		.ignore_pat = answer->result.ignore_pat,
+		.memory_type = answer->result.memory_type,
+		.rights = (uint8_t)answer->rights,
+		.level = level,
+		.gfn = gfn,
+		.pfn = sim_pfn(answer->pfn.n + (gfn.n - leaf_gfn.n)),
+		.stamp = cpu->stamp++,
+		.root = cpu->root,
 	};
 	return is_other;
 }
@@ -110,13 +110,13 @@ bool sim_psc_fill(struct sim_cpu *cpu, const struct walk_answer *answer, enum si
 	bool is_other = e->is_valid && (e->gfn.n != gfn.n || e->level != level);
 
 	*e = (struct psc_entry){
-	    .is_valid = true,
-	    .rights = (uint8_t)answer->passed_rights[level],
-	    .level = level,
-	    .gfn = gfn,
-	    .table = answer->passed_table[level],
-	    .stamp = cpu->stamp++,
-	    .root = cpu->root,
+		.is_valid = true,
+		.rights = (uint8_t)answer->passed_rights[level],
+		.level = level,
+		.gfn = gfn,
+		.table = answer->passed_table[level],
+		.stamp = cpu->stamp++,
+		.root = cpu->root,
 	};
 	return is_other;
 }
@@ -144,13 +144,13 @@ void sim_cpu_flush_range(struct sim_cpu *cpu, uint32_t tag, sim_gfn_t start, sim
 	for (uint32_t i = 0; i < cpu->tlb_count; i++) {
 		struct tlb_entry *e = &cpu->tlb[i];
 
-		if (e->root.tag == tag && overlaps(e->gfn, e->level, start, end))
+		if (e->is_valid && e->root.tag == tag && overlaps(e->gfn, e->level, start, end))
 			e->is_valid = false;
 	}
 	for (uint32_t i = 0; i < cpu->psc_count; i++) {
 		struct psc_entry *e = &cpu->psc[i];
 
-		if (e->root.tag == tag && overlaps(e->gfn, e->level, start, end))
+		if (e->is_valid && e->root.tag == tag && overlaps(e->gfn, e->level, start, end))
 			e->is_valid = false;
 	}
 }

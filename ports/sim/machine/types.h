@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SIM_PAGE_SHIFT    12u
-#define SIM_PAGE_BYTES    4096u
+#define SIM_PAGE_SHIFT 12u
+#define SIM_PAGE_BYTES 4096u
 #define SIM_TABLE_ENTRIES 512u
 
 /* clang-format off */
@@ -95,23 +95,23 @@ struct sim_result {
 };
 
 /* NPF EXITINFO1 */
-#define SIM_NPF_P     (UINT64_C(1) << 0)
-#define SIM_NPF_W     (UINT64_C(1) << 1)
-#define SIM_NPF_U     (UINT64_C(1) << 2)
-#define SIM_NPF_RSVD  (UINT64_C(1) << 3)
-#define SIM_NPF_ID    (UINT64_C(1) << 4)
+#define SIM_NPF_P (UINT64_C(1) << 0)
+#define SIM_NPF_W (UINT64_C(1) << 1)
+#define SIM_NPF_U (UINT64_C(1) << 2)
+#define SIM_NPF_RSVD (UINT64_C(1) << 3)
+#define SIM_NPF_ID (UINT64_C(1) << 4)
 #define SIM_NPF_FINAL (UINT64_C(1) << 32)
 #define SIM_NPF_TABLE (UINT64_C(1) << 33)
 
 /* EPT violation exit qualification */
-#define SIM_EPTQ_READ         (UINT64_C(1) << 0)
-#define SIM_EPTQ_WRITE        (UINT64_C(1) << 1)
-#define SIM_EPTQ_EXEC         (UINT64_C(1) << 2)
-#define SIM_EPTQ_CAN_READ     (UINT64_C(1) << 3)
-#define SIM_EPTQ_CAN_WRITE    (UINT64_C(1) << 4)
-#define SIM_EPTQ_CAN_EXEC     (UINT64_C(1) << 5)
+#define SIM_EPTQ_READ (UINT64_C(1) << 0)
+#define SIM_EPTQ_WRITE (UINT64_C(1) << 1)
+#define SIM_EPTQ_EXEC (UINT64_C(1) << 2)
+#define SIM_EPTQ_CAN_READ (UINT64_C(1) << 3)
+#define SIM_EPTQ_CAN_WRITE (UINT64_C(1) << 4)
+#define SIM_EPTQ_CAN_EXEC (UINT64_C(1) << 5)
 #define SIM_EPTQ_LINEAR_VALID (UINT64_C(1) << 7)
-#define SIM_EPTQ_FINAL        (UINT64_C(1) << 8)
+#define SIM_EPTQ_FINAL (UINT64_C(1) << 8)
 
 static inline sim_gpa_t sim_gpa(uint64_t bytes)
 {

@@ -19,14 +19,14 @@ struct walk_request sim_walk_from_root(struct sim_machine *machine, const struct
 				       sim_gpa_t gpa, enum sim_access_kind kind)
 {
 	return (struct walk_request){
-	    .machine = machine,
-	    .root = root,
-	    .gpa = gpa,
-	    .kind = kind,
-	    .effects = WALK_PURE,
-	    .level = (enum sim_level)root->level_count,
-	    .table = root->pfn,
-	    .rights = SIM_CAN_ALL,
+		.machine = machine,
+		.root = root,
+		.gpa = gpa,
+		.kind = kind,
+		.effects = WALK_PURE,
+		.level = (enum sim_level)root->level_count,
+		.table = root->pfn,
+		.rights = SIM_CAN_ALL,
 	};
 }
 
@@ -51,11 +51,12 @@ static bool table_is_readable(const struct walk_request *request, sim_pfn_t tabl
 	if (request->effects == WALK_PURE)
 		return false;
 	sim_violation(
-	    request->machine, "cpu %u: hardware walked %s at level %d (pfn 0x%llx, gpa 0x%llx%s)",
-	    request->cpu->index,
-	    state == SIM_FRAME_POISONED ? "a freed table page" : sim_frame_state_name(state),
-	    (int)level, (unsigned long long)table.n, (unsigned long long)request->gpa.bytes,
-	    request->effects == WALK_SPECULATIVE ? ", speculatively" : "");
+		request->machine,
+		"cpu %u: hardware walked %s at level %d (pfn 0x%llx, gpa 0x%llx%s)",
+		request->cpu->index,
+		state == SIM_FRAME_POISONED ? "a freed table page" : sim_frame_state_name(state),
+		(int)level, (unsigned long long)table.n, (unsigned long long)request->gpa.bytes,
+		request->effects == WALK_SPECULATIVE ? ", speculatively" : "");
 	return false;
 }
 
@@ -65,7 +66,7 @@ static void report(const struct walk_request *request, enum walk_trouble trouble
 	answer->result.level = level;
 	answer->result.entry = entry;
 	sim_walk_format(request->root->format)
-	    ->fault(request->root, request->kind, trouble, answer->rights, &answer->result);
+		->fault(request->root, request->kind, trouble, answer->rights, &answer->result);
 }
 
 /* Set @want in the entry, if it still is what was read. Return: false if it is not. */
@@ -121,8 +122,8 @@ static bool finish_at_leaf(const struct walk_request *request, struct walk_path 
 	answer->result.level = level;
 	answer->result.entry = entry;
 	answer->result.hpa.bytes =
-	    (answer->pfn.n << SIM_PAGE_SHIFT) +
-	    (request->gpa.bytes & ((sim_level_pages(level) << SIM_PAGE_SHIFT) - 1));
+		(answer->pfn.n << SIM_PAGE_SHIFT) +
+		(request->gpa.bytes & ((sim_level_pages(level) << SIM_PAGE_SHIFT) - 1));
 	format->memory_type(entry, level, &answer->result);
 	return true;
 }
@@ -185,9 +186,9 @@ void sim_walk_run(const struct walk_request *request, struct walk_answer *answer
 {
 	for (unsigned tries = 0; tries < RESTARTS_MAX; tries++) {
 		*answer = (struct walk_answer){
-		    .result = {.gpa = request->gpa, .outcome = SIM_BROKEN},
-		    .rights = request->rights,
-		    .passed_low = SIM_LEVEL_PML5,
+			.result = {.gpa = request->gpa, .outcome = SIM_BROKEN},
+			.rights = request->rights,
+			.passed_low = SIM_LEVEL_PML5,
 		};
 		if (gpa_is_too_wide(request->root, request->gpa)) {
 			answer->rights = 0;

@@ -9,16 +9,16 @@
  */
 #include "walk.h"
 
-#define EPT_READ       (UINT64_C(1) << 0)
-#define EPT_WRITE      (UINT64_C(1) << 1)
-#define EPT_EXEC       (UINT64_C(1) << 2)
-#define EPT_RWX        (EPT_READ | EPT_WRITE | EPT_EXEC)
+#define EPT_READ (UINT64_C(1) << 0)
+#define EPT_WRITE (UINT64_C(1) << 1)
+#define EPT_EXEC (UINT64_C(1) << 2)
+#define EPT_RWX (EPT_READ | EPT_WRITE | EPT_EXEC)
 #define EPT_TYPE_SHIFT 3u
-#define EPT_TYPE_MASK  7u
+#define EPT_TYPE_MASK 7u
 #define EPT_IGNORE_PAT (UINT64_C(1) << 6)
-#define EPT_PAGE_SIZE  (UINT64_C(1) << 7)
-#define EPT_ACCESSED   (UINT64_C(1) << 8)
-#define EPT_DIRTY      (UINT64_C(1) << 9)
+#define EPT_PAGE_SIZE (UINT64_C(1) << 7)
+#define EPT_ACCESSED (UINT64_C(1) << 8)
+#define EPT_DIRTY (UINT64_C(1) << 9)
 
 _Static_assert(EPT_READ == SIM_CAN_READ && EPT_WRITE == SIM_CAN_WRITE && EPT_EXEC == SIM_CAN_EXEC,
 	       "rights of an entry are its low three bits");
@@ -127,14 +127,14 @@ static void ept_fault(const struct sim_root *root, enum sim_access_kind kind,
 }
 
 const struct walk_format sim_walk_ept = {
-    .accessed = EPT_ACCESSED,
-    .dirty = EPT_DIRTY,
-    .tracks_access = ept_tracks_access,
-    .is_present = ept_is_present,
-    .is_illegal = ept_is_illegal,
-    .is_leaf = ept_is_leaf,
-    .rights = ept_rights,
-    .needs = ept_needs,
-    .memory_type = ept_memory_type,
-    .fault = ept_fault,
+	.accessed = EPT_ACCESSED,
+	.dirty = EPT_DIRTY,
+	.tracks_access = ept_tracks_access,
+	.is_present = ept_is_present,
+	.is_illegal = ept_is_illegal,
+	.is_leaf = ept_is_leaf,
+	.rights = ept_rights,
+	.needs = ept_needs,
+	.memory_type = ept_memory_type,
+	.fault = ept_fault,
 };

@@ -9,17 +9,17 @@
  */
 #include "walk.h"
 
-#define NPT_PRESENT   (UINT64_C(1) << 0)
-#define NPT_WRITE     (UINT64_C(1) << 1)
-#define NPT_USER      (UINT64_C(1) << 2)
-#define NPT_PWT       (UINT64_C(1) << 3)
-#define NPT_PCD       (UINT64_C(1) << 4)
-#define NPT_ACCESSED  (UINT64_C(1) << 5)
-#define NPT_DIRTY     (UINT64_C(1) << 6)
+#define NPT_PRESENT (UINT64_C(1) << 0)
+#define NPT_WRITE (UINT64_C(1) << 1)
+#define NPT_USER (UINT64_C(1) << 2)
+#define NPT_PWT (UINT64_C(1) << 3)
+#define NPT_PCD (UINT64_C(1) << 4)
+#define NPT_ACCESSED (UINT64_C(1) << 5)
+#define NPT_DIRTY (UINT64_C(1) << 6)
 #define NPT_PAGE_SIZE (UINT64_C(1) << 7) /* in a 4K leaf: PAT */
-#define NPT_GLOBAL    (UINT64_C(1) << 8) /* must be zero in PML4 and PML5 entries */
-#define NPT_HUGE_PAT  (UINT64_C(1) << 12)
-#define NPT_NO_EXEC   (UINT64_C(1) << 63)
+#define NPT_GLOBAL (UINT64_C(1) << 8)    /* must be zero in PML4 and PML5 entries */
+#define NPT_HUGE_PAT (UINT64_C(1) << 12)
+#define NPT_NO_EXEC (UINT64_C(1) << 63)
 
 static uint64_t bits(unsigned high, unsigned low)
 {
@@ -131,14 +131,14 @@ static void npt_fault(const struct sim_root *root, enum sim_access_kind kind,
 }
 
 const struct walk_format sim_walk_npt = {
-    .accessed = NPT_ACCESSED,
-    .dirty = NPT_DIRTY,
-    .tracks_access = npt_tracks_access,
-    .is_present = npt_is_present,
-    .is_illegal = npt_is_illegal,
-    .is_leaf = npt_is_leaf,
-    .rights = npt_rights,
-    .needs = npt_needs,
-    .memory_type = npt_memory_type,
-    .fault = npt_fault,
+	.accessed = NPT_ACCESSED,
+	.dirty = NPT_DIRTY,
+	.tracks_access = npt_tracks_access,
+	.is_present = npt_is_present,
+	.is_illegal = npt_is_illegal,
+	.is_leaf = npt_is_leaf,
+	.rights = npt_rights,
+	.needs = npt_needs,
+	.memory_type = npt_memory_type,
+	.fault = npt_fault,
 };
