@@ -73,9 +73,10 @@ static void vm_make(void)
 		hv_panic("the library cannot make the VM: %s", vmmu_error_text(error));
 }
 
-static bool ended_by_itself(void)
+static bool ended_in_order(void)
 {
-	return guest.outcome == GUEST_POWEROFF || guest.outcome == GUEST_EXIT;
+	return guest.outcome == GUEST_POWEROFF || guest.outcome == GUEST_EXIT ||
+	       guest.outcome == GUEST_DONE;
 }
 
 /* The host itself died: where was the guest? */
@@ -91,7 +92,7 @@ noreturn static void guest_finish(void)
 
 	if (guest.options.audit != AUDIT_OFF)
 		port_audit(&guest);
-	if (!ended_by_itself()) {
+	if (!ended_in_order()) {
 		console_reclaim();
 		console_printf("\nvmmu-hv: guest %s: %s\n", guest_outcome_word(guest.outcome),
 			       guest.reason);
@@ -109,6 +110,8 @@ noreturn void hv_main(const struct boot_info *boot)
 	report_line("progress setting up %llu MiB of guest memory, %s",
 		    (unsigned long long)(guest.options.memory >> 20),
 		    guest.options.huge ? "2M pages where possible" : "4K pages");
+	if (guest.options.levels == 5 && !paging_use_5_levels())
+		refuse("levels=5 needs a CPU with LA57; give QEMU -cpu max");
 	memory_make();
 	svm_enable();
 	ports_init(boot);
@@ -117,8 +120,8 @@ noreturn void hv_main(const struct boot_info *boot)
 	if (!load_guest(&load, &guest, guest.vcpu))
 		refuse(load.trouble);
 	crash_hook_set(guest_tell);
-	report_line("progress starting %s (%s)", load.kernel->file,
-		    guest.kind == GUEST_LINUX ? "Linux, 64-bit entry" : "multiboot");
+	report_line("progress starting %s (%s)", load.kernel_name,
+		    guest.kind == GUEST_LINUX ? "Linux" : "multiboot");
 	report_line("start");
 	svm_vcpu_run(guest.vcpu);
 	guest_finish();

@@ -103,6 +103,17 @@ enum emu_outcome emu_linear(const struct run *run, struct address address, unsig
 	return address.segment == EMU_SS ? EMU_RAISE_SS : EMU_RAISE_GP;
 }
 
+uint64_t emu_operand_linear(struct emu_cpu *cpu, const struct emu_insn *insn)
+{
+	const struct run run = {.cpu = cpu, .insn = insn};
+	struct address address = emu_address(&run, 0);
+	uint64_t base = cpu->segment[address.segment].base;
+
+	if (cpu->mode == EMU_MODE_64)
+		return address.offset + (address.segment >= EMU_FS ? base : 0);
+	return (uint32_t)(base + address.offset);
+}
+
 static enum emu_outcome outcome_of(enum emu_result result)
 {
 	switch (result) {

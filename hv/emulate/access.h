@@ -15,7 +15,7 @@ struct run {
 };
 
 /* What is going to be done to a place in memory; bits. */
-#define USE_READ  1u
+#define USE_READ 1u
 #define USE_WRITE 2u
 
 /* An offset in a segment. */

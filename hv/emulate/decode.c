@@ -325,8 +325,8 @@ static void take_immediate(struct decoder *d)
 	unsigned full = insn->operand_bytes, half = full == 8 ? 4 : full;
 	enum emu_imm_kind kind = (enum emu_imm_kind)(d->word >> WORD_IMM_SHIFT & 15u);
 	static const uint8_t fixed_bytes[] = {
-	    [IMM_U8] = 1,    [IMM_S8] = 1,    [IMM_U16] = 2, [IMM_REL8] = 1,
-	    [IMM_ENTER] = 2, [IMM_U8_U8] = 1, [IMM_U32] = 4,
+		[IMM_U8] = 1,    [IMM_S8] = 1,    [IMM_U16] = 2, [IMM_REL8] = 1,
+		[IMM_ENTER] = 2, [IMM_U8_U8] = 1, [IMM_U32] = 4,
 	};
 
 	if (kind == IMM_NONE)
@@ -408,11 +408,11 @@ enum emu_status emu_decode(const uint8_t *bytes, size_t count, enum emu_mode mod
 			   struct emu_insn *out)
 {
 	struct decoder d = {
-	    .bytes = bytes,
-	    .count = count,
-	    .status = EMU_OK,
-	    .insn = out,
-	    .override = NO_OVERRIDE,
+		.bytes = bytes,
+		.count = count,
+		.status = EMU_OK,
+		.insn = out,
+		.override = NO_OVERRIDE,
 	};
 	uint8_t first;
 

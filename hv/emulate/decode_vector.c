@@ -60,8 +60,8 @@ static void take_evex(struct decoder *d)
 		emu_fail(d, EMU_UNSUPPORTED);
 	if (d->status == EMU_OK && (map == 0 || map == 4 || map == 7))
 		emu_fail(d, map ? EMU_UNSUPPORTED : EMU_INVALID);
-	d->rex =
-	    vector_rex(d, payload) | (emu_in_64_bit_code(d) ? (uint8_t)(payload >> 12 & REX_W) : 0);
+	d->rex = vector_rex(d, payload) |
+		 (emu_in_64_bit_code(d) ? (uint8_t)(payload >> 12 & REX_W) : 0);
 	d->insn->opcode = (uint8_t)emu_take(d, 1);
 	d->word = vector_word(map, d->insn->opcode);
 }
@@ -73,8 +73,8 @@ static void take_xop(struct decoder *d)
 
 	if (d->status == EMU_OK && map > 10)
 		emu_fail(d, EMU_UNSUPPORTED);
-	d->rex =
-	    vector_rex(d, payload) | (emu_in_64_bit_code(d) ? (uint8_t)(payload >> 12 & REX_W) : 0);
+	d->rex = vector_rex(d, payload) |
+		 (emu_in_64_bit_code(d) ? (uint8_t)(payload >> 12 & REX_W) : 0);
 	d->insn->opcode = (uint8_t)emu_take(d, 1);
 	d->word = WORD_OP(VECTOR) | WORD_MODRM;
 	if (map == 8)

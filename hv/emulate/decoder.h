@@ -7,10 +7,10 @@
 
 #include "decode.h"
 
-#define REX_W       8u
-#define REX_R       4u
-#define REX_X       2u
-#define REX_B       1u
+#define REX_W 8u
+#define REX_R 4u
+#define REX_X 2u
+#define REX_B 1u
 #define NO_OVERRIDE 255u
 
 struct decoder {

@@ -22,8 +22,8 @@ static enum emu_outcome run_alu(const struct run *run)
 	struct place to, from;
 	enum emu_outcome outcome;
 
-	outcome =
-	    emu_find(run, insn->destination, bytes, writes ? USE_READ | USE_WRITE : USE_READ, &to);
+	outcome = emu_find(run, insn->destination, bytes, writes ? USE_READ | USE_WRITE : USE_READ,
+			   &to);
 	if (outcome == EMU_DONE)
 		outcome = emu_find(run, insn->source, shift ? 1 : bytes, USE_READ, &from);
 	if (outcome == EMU_DONE)
@@ -205,7 +205,7 @@ static enum emu_outcome run_bit_test(const struct run *run)
 		outcome = emu_restore(run, &to, old, value);
 	if (outcome == EMU_DONE)
 		run->cpu->rflags =
-		    (run->cpu->rflags & ~RFLAGS_CF) | (old & bit ? RFLAGS_CF : UINT64_C(0));
+			(run->cpu->rflags & ~RFLAGS_CF) | (old & bit ? RFLAGS_CF : UINT64_C(0));
 	return outcome;
 }
 

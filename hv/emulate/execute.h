@@ -34,10 +34,10 @@ enum emu_outcome {
 };
 
 /* Outside 64-bit code a segment is checked; in it, only the bases of FS and GS count. */
-#define EMU_SEGMENT_READABLE    (1u << 0) /* none of the first two: unusable */
-#define EMU_SEGMENT_WRITABLE    (1u << 1)
+#define EMU_SEGMENT_READABLE (1u << 0) /* none of the first two: unusable */
+#define EMU_SEGMENT_WRITABLE (1u << 1)
 #define EMU_SEGMENT_EXPAND_DOWN (1u << 2)
-#define EMU_SEGMENT_BIG         (1u << 3) /* D/B: 32-bit stack, or upper bound of 4 GiB */
+#define EMU_SEGMENT_BIG (1u << 3) /* D/B: 32-bit stack, or upper bound of 4 GiB */
 
 struct emu_segment {
 	uint64_t base;
@@ -55,9 +55,9 @@ struct emu_cpu {
 	uint8_t linear_bits; /* width of a canonical address: 48 or 57 */
 };
 
-#define EMU_ACCESS_USER         (1u << 0) /* CPL is 3 */
+#define EMU_ACCESS_USER (1u << 0)         /* CPL is 3 */
 #define EMU_ACCESS_WRITE_INTENT (1u << 1) /* a read: fail unless it may be written, too */
-#define EMU_ACCESS_LOCKED       (1u << 2) /* one half of a locked update */
+#define EMU_ACCESS_LOCKED (1u << 2)       /* one half of a locked update */
 
 struct emu_access {
 	uint64_t linear; /* of the first byte; canonical */
@@ -123,6 +123,9 @@ enum emu_outcome emu_execute(struct emu_cpu *cpu, const struct emu_insn *insn,
  */
 enum emu_outcome emu_fetch(const struct emu_cpu *cpu, const struct emu_ops *ops, void *context,
 			   struct emu_insn *out);
+
+/* Linear address of the memory operand, without any check. */
+uint64_t emu_operand_linear(struct emu_cpu *cpu, const struct emu_insn *insn);
 
 /**
  * emu_step() - emu_fetch(), then emu_execute().

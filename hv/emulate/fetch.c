@@ -28,9 +28,9 @@ static enum emu_outcome fetch_bytes(const struct emu_cpu *cpu, const struct emu_
 				    void *context, uint64_t linear, uint64_t bytes, void *to)
 {
 	const struct emu_access access = {
-	    .linear = linear,
-	    .bytes = (uint32_t)bytes,
-	    .flags = cpu->cpl == 3 ? EMU_ACCESS_USER : 0,
+		.linear = linear,
+		.bytes = (uint32_t)bytes,
+		.flags = cpu->cpl == 3 ? EMU_ACCESS_USER : 0,
 	};
 	enum emu_result result = ops->fetch(context, &access, to);
 

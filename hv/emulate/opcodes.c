@@ -6,17 +6,17 @@
  */
 #include "opcodes.h"
 
-#define OP(name)     ((uint64_t)EMU_OP_##name)
-#define OTHER        ((uint64_t)EMU_OP_OTHER)
-#define GROUP(name)  (WORD_GROUP | WORD_MODRM | (uint64_t)GROUP_##name)
-#define IMM(kind)    WORD_IMM(kind)
-#define SIZE(kind)   WORD_SIZE(kind)
-#define B            WORD_SIZE(B)
-#define D64          WORD_SIZE(D64)
-#define M            WORD_MODRM
-#define LOCK         WORD_LOCK
-#define NOT_64       WORD_NOT_64
-#define OPREG        WORD_OPCODE_REG
+#define OP(name) ((uint64_t)EMU_OP_##name)
+#define OTHER ((uint64_t)EMU_OP_OTHER)
+#define GROUP(name) (WORD_GROUP | WORD_MODRM | (uint64_t)GROUP_##name)
+#define IMM(kind) WORD_IMM(kind)
+#define SIZE(kind) WORD_SIZE(kind)
+#define B WORD_SIZE(B)
+#define D64 WORD_SIZE(D64)
+#define M WORD_MODRM
+#define LOCK WORD_LOCK
+#define NOT_64 WORD_NOT_64
+#define OPREG WORD_OPCODE_REG
 #define TO(to, from) WORD_OPERANDS(to, from)
 
 /* clang-format off */
@@ -173,10 +173,10 @@ const uint64_t emu_group_words[GROUP_COUNT][16] = {
 
 /* One bit per register form C0 to FF of the opcodes D8 to DF. */
 static const uint64_t x87_register_forms[8] = {
-    [0] = UINT64_C(0xffffffffffffffff), [1] = UINT64_C(0xffff7f33ff01ffff),
-    [2] = UINT64_C(0x00000200ffffffff), [3] = UINT64_C(0x00ffff1fffffffff),
-    [4] = UINT64_C(0xffffffffffffffff), [5] = UINT64_C(0x0000ffffffffffff),
-    [6] = UINT64_C(0xffffffff02ffffff), [7] = UINT64_C(0x00ffff01ffffffff),
+	[0] = UINT64_C(0xffffffffffffffff), [1] = UINT64_C(0xffff7f33ff01ffff),
+	[2] = UINT64_C(0x00000200ffffffff), [3] = UINT64_C(0x00ffff1fffffffff),
+	[4] = UINT64_C(0xffffffffffffffff), [5] = UINT64_C(0x0000ffffffffffff),
+	[6] = UINT64_C(0xffffffff02ffffff), [7] = UINT64_C(0x00ffff01ffffffff),
 };
 
 /* One bit per ModRM.reg with a memory operand. */

@@ -14,7 +14,7 @@
 
 /* Bits 0-7: enum emu_op, or the group number in an entry with GROUP. */
 #define WORD_OP(name) ((uint64_t)EMU_OP_##name)
-#define WORD_OP_MASK  UINT64_C(0xff)
+#define WORD_OP_MASK UINT64_C(0xff)
 
 /* Bits 8-11: immediate. */
 enum emu_imm_kind {
@@ -36,11 +36,11 @@ enum emu_imm_kind {
 #define WORD_IMM(kind) ((uint64_t)IMM_##kind << WORD_IMM_SHIFT)
 
 /* Bits 12-15 and 16-19: enum emu_operand, destination and source. */
-#define WORD_TO_SHIFT   12
+#define WORD_TO_SHIFT 12
 #define WORD_FROM_SHIFT 16
 #define WORD_OPERANDS(to, from)                                                                    \
 	((uint64_t)EMU_OPERAND_##to << WORD_TO_SHIFT | (uint64_t)EMU_OPERAND_##from                \
-							   << WORD_FROM_SHIFT)
+							       << WORD_FROM_SHIFT)
 
 /* Bits 20-23: operand size. */
 enum emu_size_kind {
@@ -57,27 +57,27 @@ enum emu_size_kind {
 
 /* Bits 24-27: prefixes with which the opcode does not exist. */
 #define WORD_NOT_SHIFT 24
-#define WORD_NOT_NP    (UINT64_C(1) << 24)
-#define WORD_NOT_66    (UINT64_C(1) << 25)
-#define WORD_NOT_F3    (UINT64_C(1) << 26)
-#define WORD_NOT_F2    (UINT64_C(1) << 27)
+#define WORD_NOT_NP (UINT64_C(1) << 24)
+#define WORD_NOT_66 (UINT64_C(1) << 25)
+#define WORD_NOT_F3 (UINT64_C(1) << 26)
+#define WORD_NOT_F2 (UINT64_C(1) << 27)
 
 /* Bits from 28: what else has to be known. */
-#define WORD_MODRM        (UINT64_C(1) << 28)
-#define WORD_GROUP        (UINT64_C(1) << 29)
-#define WORD_NOT_64       (UINT64_C(1) << 30)
-#define WORD_ONLY_64      (UINT64_C(1) << 31)
-#define WORD_MEMORY       (UINT64_C(1) << 32) /* the register form does not exist */
-#define WORD_REGISTER     (UINT64_C(1) << 33) /* the memory form does not exist */
-#define WORD_LOCK         (UINT64_C(1) << 34) /* LOCK is legal if the destination is memory */
-#define WORD_OPCODE_REG   (UINT64_C(1) << 35) /* the low bits of the opcode name a register */
-#define WORD_CONTROL      (UINT64_C(1) << 36) /* MOV CR, MOV DR: ModRM.mod does not matter */
-#define WORD_SELECTOR     (UINT64_C(1) << 37) /* ModRM.reg is a segment register */
-#define WORD_MOVX         (UINT64_C(1) << 38) /* the prefix decides which SSE move this is */
-#define WORD_66_MEMORY    (UINT64_C(1) << 39) /* with 66 the register form does not exist */
+#define WORD_MODRM (UINT64_C(1) << 28)
+#define WORD_GROUP (UINT64_C(1) << 29)
+#define WORD_NOT_64 (UINT64_C(1) << 30)
+#define WORD_ONLY_64 (UINT64_C(1) << 31)
+#define WORD_MEMORY (UINT64_C(1) << 32)       /* the register form does not exist */
+#define WORD_REGISTER (UINT64_C(1) << 33)     /* the memory form does not exist */
+#define WORD_LOCK (UINT64_C(1) << 34)         /* LOCK is legal if the destination is memory */
+#define WORD_OPCODE_REG (UINT64_C(1) << 35)   /* the low bits of the opcode name a register */
+#define WORD_CONTROL (UINT64_C(1) << 36)      /* MOV CR, MOV DR: ModRM.mod does not matter */
+#define WORD_SELECTOR (UINT64_C(1) << 37)     /* ModRM.reg is a segment register */
+#define WORD_MOVX (UINT64_C(1) << 38)         /* the prefix decides which SSE move this is */
+#define WORD_66_MEMORY (UINT64_C(1) << 39)    /* with 66 the register form does not exist */
 #define WORD_REP_REGISTER (UINT64_C(1) << 40) /* with F2 or F3 only the register form exists */
-#define WORD_F3_64        (UINT64_C(1) << 41) /* with F3 it exists in 64-bit code only */
-#define WORD_F2_64        (UINT64_C(1) << 42)
+#define WORD_F3_64 (UINT64_C(1) << 41)        /* with F3 it exists in 64-bit code only */
+#define WORD_F2_64 (UINT64_C(1) << 42)
 
 /* A prefix that is part of the opcode: the last F2 or F3, else 66. Bit number in WORD_NOT_*. */
 enum emu_prefix { PREFIX_NP, PREFIX_66, PREFIX_F3, PREFIX_F2 };

@@ -6,33 +6,33 @@
  */
 #include "opcodes.h"
 
-#define OP(name)     ((uint64_t)EMU_OP_##name)
-#define OTHER        ((uint64_t)EMU_OP_OTHER)
-#define GROUP(name)  (WORD_GROUP | WORD_MODRM | (uint64_t)GROUP_##name)
-#define IMM(kind)    WORD_IMM(kind)
-#define SIZE(kind)   WORD_SIZE(kind)
-#define B            WORD_SIZE(B)
-#define D64          WORD_SIZE(D64)
-#define M            WORD_MODRM
-#define LOCK         WORD_LOCK
-#define OPREG        WORD_OPCODE_REG
+#define OP(name) ((uint64_t)EMU_OP_##name)
+#define OTHER ((uint64_t)EMU_OP_OTHER)
+#define GROUP(name) (WORD_GROUP | WORD_MODRM | (uint64_t)GROUP_##name)
+#define IMM(kind) WORD_IMM(kind)
+#define SIZE(kind) WORD_SIZE(kind)
+#define B WORD_SIZE(B)
+#define D64 WORD_SIZE(D64)
+#define M WORD_MODRM
+#define LOCK WORD_LOCK
+#define OPREG WORD_OPCODE_REG
 #define TO(to, from) WORD_OPERANDS(to, from)
 
 /* Prefixes with which an opcode exists. */
-#define NP             WORD_NOT_NP
-#define P66            WORD_NOT_66
-#define F3             WORD_NOT_F3
-#define F2             WORD_NOT_F2
-#define ALL_PREFIXES   (NP | P66 | F3 | F2)
+#define NP WORD_NOT_NP
+#define P66 WORD_NOT_66
+#define F3 WORD_NOT_F3
+#define F2 WORD_NOT_F2
+#define ALL_PREFIXES (NP | P66 | F3 | F2)
 #define WITH(prefixes) (OTHER | M | (ALL_PREFIXES & ~(prefixes)))
-#define NOT(prefixes)  (prefixes)
+#define NOT(prefixes) (prefixes)
 
-#define MMX   WITH(NP | P66)
-#define SSE   OTHER | M
-#define CMOV  (OP(CMOV) | M | TO(REG, RM))
+#define MMX WITH(NP | P66)
+#define SSE OTHER | M
+#define CMOV (OP(CMOV) | M | TO(REG, RM))
 #define SETCC (OP(SETCC) | M | B | TO(RM, NONE))
-#define JCC   (OTHER | D64 | IMM(RELZ))
-#define HINT  (OP(NOP) | M)
+#define JCC (OTHER | D64 | IMM(RELZ))
+#define HINT (OP(NOP) | M)
 
 /* clang-format off */
 
@@ -113,46 +113,46 @@ const uint64_t emu_0f_words[256] = {
 
 /* Register forms of 0F 01 from C0 on; those of SMSW and LMSW are the same for all registers. */
 static const uint64_t group7_register[64] = {
-    [0x00] = OTHER | NOT(P66 | F3 | F2),
-    [0x01] = OP(VMCALL) | NOT(P66 | F3 | F2),
-    [0x02] = OTHER | NOT(P66 | F3 | F2),
-    [0x03] = OTHER | NOT(P66 | F3 | F2),
-    [0x04] = OTHER | NOT(P66 | F3 | F2),
-    [0x05] = OTHER | NOT(P66 | F3 | F2),
-    [0x08] = OP(MONITOR) | NOT(P66 | F3 | F2),
-    [0x09] = OP(MWAIT) | NOT(P66 | F3 | F2),
-    [0x0a] = OTHER | NOT(P66 | F3 | F2),
-    [0x0b] = OTHER | NOT(P66 | F3 | F2),
-    [0x0f] = OTHER | NOT(P66 | F3 | F2),
-    [0x10] = OP(XGETBV) | NOT(P66 | F3 | F2),
-    [0x11] = OP(XSETBV) | NOT(P66 | F3 | F2),
-    [0x14] = OTHER | NOT(P66 | F3 | F2),
-    [0x15] = OTHER | NOT(P66 | F3 | F2),
-    [0x16] = OTHER | NOT(P66 | F3 | F2),
-    [0x17] = OTHER | NOT(P66 | F3 | F2),
-    [0x18] = OP(VMRUN),
-    [0x19] = OP(VMMCALL),
-    [0x1a] = OP(VMLOAD),
-    [0x1b] = OP(VMSAVE),
-    [0x1c] = OP(STGI),
-    [0x1d] = OP(CLGI),
-    [0x1e] = OP(SKINIT),
-    [0x1f] = OP(INVLPGA),
-    [0x28] = OTHER | NOT(P66),
-    [0x29] = OTHER | NOT(NP | P66 | F3),
-    [0x2a] = OTHER | NOT(NP | P66 | F2),
-    [0x2c] = OTHER | NOT(NP | P66 | F2) | WORD_ONLY_64,
-    [0x2d] = OTHER | NOT(NP | P66 | F2) | WORD_ONLY_64,
-    [0x2e] = OTHER | NOT(P66 | F2) | WORD_F3_64,
-    [0x2f] = OTHER | NOT(P66 | F2) | WORD_F3_64,
-    [0x38] = OTHER | WORD_ONLY_64,
-    [0x39] = OP(RDTSCP),
-    [0x3a] = OTHER | NOT(P66 | F2),
-    [0x3b] = OTHER | NOT(P66 | F3 | F2),
-    [0x3c] = OTHER,
-    [0x3d] = OP(RDPRU),
-    [0x3e] = OTHER | NOT(P66) | WORD_F3_64 | WORD_F2_64,
-    [0x3f] = OTHER | NOT(P66) | WORD_F3_64,
+	[0x00] = OTHER | NOT(P66 | F3 | F2),
+	[0x01] = OP(VMCALL) | NOT(P66 | F3 | F2),
+	[0x02] = OTHER | NOT(P66 | F3 | F2),
+	[0x03] = OTHER | NOT(P66 | F3 | F2),
+	[0x04] = OTHER | NOT(P66 | F3 | F2),
+	[0x05] = OTHER | NOT(P66 | F3 | F2),
+	[0x08] = OP(MONITOR) | NOT(P66 | F3 | F2),
+	[0x09] = OP(MWAIT) | NOT(P66 | F3 | F2),
+	[0x0a] = OTHER | NOT(P66 | F3 | F2),
+	[0x0b] = OTHER | NOT(P66 | F3 | F2),
+	[0x0f] = OTHER | NOT(P66 | F3 | F2),
+	[0x10] = OP(XGETBV) | NOT(P66 | F3 | F2),
+	[0x11] = OP(XSETBV) | NOT(P66 | F3 | F2),
+	[0x14] = OTHER | NOT(P66 | F3 | F2),
+	[0x15] = OTHER | NOT(P66 | F3 | F2),
+	[0x16] = OTHER | NOT(P66 | F3 | F2),
+	[0x17] = OTHER | NOT(P66 | F3 | F2),
+	[0x18] = OP(VMRUN),
+	[0x19] = OP(VMMCALL),
+	[0x1a] = OP(VMLOAD),
+	[0x1b] = OP(VMSAVE),
+	[0x1c] = OP(STGI),
+	[0x1d] = OP(CLGI),
+	[0x1e] = OP(SKINIT),
+	[0x1f] = OP(INVLPGA),
+	[0x28] = OTHER | NOT(P66),
+	[0x29] = OTHER | NOT(NP | P66 | F3),
+	[0x2a] = OTHER | NOT(NP | P66 | F2),
+	[0x2c] = OTHER | NOT(NP | P66 | F2) | WORD_ONLY_64,
+	[0x2d] = OTHER | NOT(NP | P66 | F2) | WORD_ONLY_64,
+	[0x2e] = OTHER | NOT(P66 | F2) | WORD_F3_64,
+	[0x2f] = OTHER | NOT(P66 | F2) | WORD_F3_64,
+	[0x38] = OTHER | WORD_ONLY_64,
+	[0x39] = OP(RDTSCP),
+	[0x3a] = OTHER | NOT(P66 | F2),
+	[0x3b] = OTHER | NOT(P66 | F3 | F2),
+	[0x3c] = OTHER,
+	[0x3d] = OP(RDPRU),
+	[0x3e] = OTHER | NOT(P66) | WORD_F3_64 | WORD_F2_64,
+	[0x3f] = OTHER | NOT(P66) | WORD_F3_64,
 };
 
 uint64_t emu_0f01_register_word(uint8_t modrm)
@@ -174,38 +174,38 @@ struct run {
 };
 
 static const struct run runs_0f38[] = {
-    {0x00, 0x0b, MMX},
-    {0x10, 0x10, WITH(P66)},
-    {0x14, 0x15, WITH(P66)},
-    {0x17, 0x17, WITH(P66)},
-    {0x1c, 0x1e, MMX},
-    {0x20, 0x25, WITH(P66)},
-    {0x28, 0x29, WITH(P66)},
-    {0x2a, 0x2a, WITH(P66) | WORD_MEMORY},
-    {0x2b, 0x2b, WITH(P66)},
-    {0x30, 0x35, WITH(P66)},
-    {0x37, 0x41, WITH(P66)},
-    {0x80, 0x81, WITH(P66) | SIZE(F64) | WORD_MEMORY},
-    {0x82, 0x82, OP(INVPCID) | M | SIZE(F64) | WORD_MEMORY | NOT(NP | F3 | F2)},
-    {0xc8, 0xcd, WITH(NP)},
-    {0xcf, 0xcf, WITH(P66)},
-    {0xdb, 0xdf, WITH(P66)},
-    {0xf0, 0xf0, OP(MOVBE) | M | WORD_MEMORY | TO(REG, RM) | NOT(F3 | F2)},
-    {0xf1, 0xf1, OP(MOVBE) | M | WORD_MEMORY | TO(RM, REG) | NOT(F3 | F2)},
-    {0xf0, 0xf1, WITH(F2)},
-    {0xf5, 0xf5, WITH(P66) | WORD_MEMORY},
-    {0xf6, 0xf6, WITH(NP) | WORD_MEMORY},
-    {0xf6, 0xf6, WITH(P66 | F3)},
-    {0xf8, 0xf8, WITH(P66 | F3 | F2) | WORD_MEMORY},
-    {0xf9, 0xf9, WITH(NP) | WORD_MEMORY},
+	{0x00, 0x0b, MMX},
+	{0x10, 0x10, WITH(P66)},
+	{0x14, 0x15, WITH(P66)},
+	{0x17, 0x17, WITH(P66)},
+	{0x1c, 0x1e, MMX},
+	{0x20, 0x25, WITH(P66)},
+	{0x28, 0x29, WITH(P66)},
+	{0x2a, 0x2a, WITH(P66) | WORD_MEMORY},
+	{0x2b, 0x2b, WITH(P66)},
+	{0x30, 0x35, WITH(P66)},
+	{0x37, 0x41, WITH(P66)},
+	{0x80, 0x81, WITH(P66) | SIZE(F64) | WORD_MEMORY},
+	{0x82, 0x82, OP(INVPCID) | M | SIZE(F64) | WORD_MEMORY | NOT(NP | F3 | F2)},
+	{0xc8, 0xcd, WITH(NP)},
+	{0xcf, 0xcf, WITH(P66)},
+	{0xdb, 0xdf, WITH(P66)},
+	{0xf0, 0xf0, OP(MOVBE) | M | WORD_MEMORY | TO(REG, RM) | NOT(F3 | F2)},
+	{0xf1, 0xf1, OP(MOVBE) | M | WORD_MEMORY | TO(RM, REG) | NOT(F3 | F2)},
+	{0xf0, 0xf1, WITH(F2)},
+	{0xf5, 0xf5, WITH(P66) | WORD_MEMORY},
+	{0xf6, 0xf6, WITH(NP) | WORD_MEMORY},
+	{0xf6, 0xf6, WITH(P66 | F3)},
+	{0xf8, 0xf8, WITH(P66 | F3 | F2) | WORD_MEMORY},
+	{0xf9, 0xf9, WITH(NP) | WORD_MEMORY},
 };
 
 static const struct run runs_0f3a[] = {
-    {0x08, 0x0e, WITH(P66) | IMM(U8)}, {0x0f, 0x0f, MMX | IMM(U8)},
-    {0x14, 0x17, WITH(P66) | IMM(U8)}, {0x20, 0x22, WITH(P66) | IMM(U8)},
-    {0x40, 0x42, WITH(P66) | IMM(U8)}, {0x44, 0x44, WITH(P66) | IMM(U8)},
-    {0x60, 0x63, WITH(P66) | IMM(U8)}, {0xcc, 0xcc, WITH(NP) | IMM(U8)},
-    {0xce, 0xcf, WITH(P66) | IMM(U8)}, {0xdf, 0xdf, WITH(P66) | IMM(U8)},
+	{0x08, 0x0e, WITH(P66) | IMM(U8)}, {0x0f, 0x0f, MMX | IMM(U8)},
+	{0x14, 0x17, WITH(P66) | IMM(U8)}, {0x20, 0x22, WITH(P66) | IMM(U8)},
+	{0x40, 0x42, WITH(P66) | IMM(U8)}, {0x44, 0x44, WITH(P66) | IMM(U8)},
+	{0x60, 0x63, WITH(P66) | IMM(U8)}, {0xcc, 0xcc, WITH(NP) | IMM(U8)},
+	{0xce, 0xcf, WITH(P66) | IMM(U8)}, {0xdf, 0xdf, WITH(P66) | IMM(U8)},
 };
 
 uint64_t emu_0f38_word(uint8_t opcode, unsigned prefix)
@@ -235,25 +235,25 @@ static const struct movx {
 	uint8_t opcode, prefix, op, direction;
 	uint8_t bytes; /* 0: 4, or 8 with REX.W */
 } movx_list[] = {
-    {0x10, PREFIX_NP, EMU_OP_MOVX_UNALIGNED, LOAD, 16},
-    {0x10, PREFIX_66, EMU_OP_MOVX_UNALIGNED, LOAD, 16},
-    {0x11, PREFIX_NP, EMU_OP_MOVX_UNALIGNED, STORE, 16},
-    {0x11, PREFIX_66, EMU_OP_MOVX_UNALIGNED, STORE, 16},
-    {0x6f, PREFIX_F3, EMU_OP_MOVX_UNALIGNED, LOAD, 16},
-    {0x7f, PREFIX_F3, EMU_OP_MOVX_UNALIGNED, STORE, 16},
-    {0x28, PREFIX_NP, EMU_OP_MOVX_ALIGNED, LOAD, 16},
-    {0x28, PREFIX_66, EMU_OP_MOVX_ALIGNED, LOAD, 16},
-    {0x29, PREFIX_NP, EMU_OP_MOVX_ALIGNED, STORE, 16},
-    {0x29, PREFIX_66, EMU_OP_MOVX_ALIGNED, STORE, 16},
-    {0x2b, PREFIX_NP, EMU_OP_MOVX_ALIGNED, STORE, 16},
-    {0x2b, PREFIX_66, EMU_OP_MOVX_ALIGNED, STORE, 16},
-    {0x6f, PREFIX_66, EMU_OP_MOVX_ALIGNED, LOAD, 16},
-    {0x7f, PREFIX_66, EMU_OP_MOVX_ALIGNED, STORE, 16},
-    {0xe7, PREFIX_66, EMU_OP_MOVX_ALIGNED, STORE, 16},
-    {0x6e, PREFIX_66, EMU_OP_MOVX_LOW, LOAD, 0},
-    {0x7e, PREFIX_66, EMU_OP_MOVX_LOW, STORE, 0},
-    {0x7e, PREFIX_F3, EMU_OP_MOVX_LOW, LOAD, 8},
-    {0xd6, PREFIX_66, EMU_OP_MOVX_LOW, STORE, 8},
+	{0x10, PREFIX_NP, EMU_OP_MOVX_UNALIGNED, LOAD, 16},
+	{0x10, PREFIX_66, EMU_OP_MOVX_UNALIGNED, LOAD, 16},
+	{0x11, PREFIX_NP, EMU_OP_MOVX_UNALIGNED, STORE, 16},
+	{0x11, PREFIX_66, EMU_OP_MOVX_UNALIGNED, STORE, 16},
+	{0x6f, PREFIX_F3, EMU_OP_MOVX_UNALIGNED, LOAD, 16},
+	{0x7f, PREFIX_F3, EMU_OP_MOVX_UNALIGNED, STORE, 16},
+	{0x28, PREFIX_NP, EMU_OP_MOVX_ALIGNED, LOAD, 16},
+	{0x28, PREFIX_66, EMU_OP_MOVX_ALIGNED, LOAD, 16},
+	{0x29, PREFIX_NP, EMU_OP_MOVX_ALIGNED, STORE, 16},
+	{0x29, PREFIX_66, EMU_OP_MOVX_ALIGNED, STORE, 16},
+	{0x2b, PREFIX_NP, EMU_OP_MOVX_ALIGNED, STORE, 16},
+	{0x2b, PREFIX_66, EMU_OP_MOVX_ALIGNED, STORE, 16},
+	{0x6f, PREFIX_66, EMU_OP_MOVX_ALIGNED, LOAD, 16},
+	{0x7f, PREFIX_66, EMU_OP_MOVX_ALIGNED, STORE, 16},
+	{0xe7, PREFIX_66, EMU_OP_MOVX_ALIGNED, STORE, 16},
+	{0x6e, PREFIX_66, EMU_OP_MOVX_LOW, LOAD, 0},
+	{0x7e, PREFIX_66, EMU_OP_MOVX_LOW, STORE, 0},
+	{0x7e, PREFIX_F3, EMU_OP_MOVX_LOW, LOAD, 8},
+	{0xd6, PREFIX_66, EMU_OP_MOVX_LOW, STORE, 8},
 };
 
 void emu_resolve_movx(struct emu_insn *insn, unsigned prefix, bool rex_w)

@@ -84,7 +84,7 @@ enum emu_outcome emu_run_movx(const struct run *run)
 	if (!insn->has_memory || !run->ops->xmm_read || !run->ops->xmm_write)
 		return EMU_CANNOT;
 	outcome =
-	    emu_linear(run, emu_address(run, 0), bytes, store ? USE_WRITE : USE_READ, &linear);
+		emu_linear(run, emu_address(run, 0), bytes, store ? USE_WRITE : USE_READ, &linear);
 	if (outcome != EMU_DONE)
 		return outcome;
 	if (insn->op == EMU_OP_MOVX_ALIGNED && linear % 16 != 0)

@@ -4,10 +4,7 @@
 
 #include "guest.h"
 
-#define CR4_PSE (UINT64_C(1) << 4)
-#define CR4_SMEP (UINT64_C(1) << 20)
-#define CR4_SMAP (UINT64_C(1) << 21)
-#define CR4_PKE (UINT64_C(1) << 22)
+#define PDPTE_QEMU_ACCESSED (UINT64_C(1) << 5)
 #define RFLAGS_VM (UINT64_C(1) << 17)
 #define RFLAGS_AC (UINT64_C(1) << 18)
 
@@ -44,27 +41,39 @@ static bool entry_update(void *context, vmmu_gpa_t gpa, unsigned bytes, uint64_t
 
 static const struct vmmu_walk_ops walk_ops = {.read = entry_read, .update = entry_update};
 
-static enum vmmu_paging_mode paging_mode(const struct vmcb_save *save)
+static enum vmmu_paging_mode paging_mode(const struct vcpu *vcpu)
 {
-	if ((save->cr0 & CR0_PG) == 0)
+	uint64_t cr4 = vcpu_cr4(vcpu);
+
+	if ((vcpu_cr0(vcpu) & CR0_PG) == 0)
 		return VMMU_PAGING_OFF;
-	if ((save->efer & EFER_LMA) != 0)
-		return (save->cr4 & CR4_LA57) != 0 ? VMMU_PAGING_5LEVEL : VMMU_PAGING_4LEVEL;
-	return (save->cr4 & CR4_PAE) != 0 ? VMMU_PAGING_PAE : VMMU_PAGING_32BIT;
+	if ((vcpu_efer(vcpu) & EFER_LMA) != 0)
+		return (cr4 & CR4_LA57) != 0 ? VMMU_PAGING_5LEVEL : VMMU_PAGING_4LEVEL;
+	return (cr4 & CR4_PAE) != 0 ? VMMU_PAGING_PAE : VMMU_PAGING_32BIT;
 }
 
-/* Nested paging on AMD reads the four entries from memory at each walk. */
-static void pdptes_read(struct vcpu *vcpu, struct vmmu_paging *paging)
+void access_pdptes(struct vcpu *vcpu, uint64_t cr3, uint64_t pdpte[4])
 {
-	uint64_t table = paging->cr3 & UINT64_C(0xffffffe0);
+	uint64_t table = cr3 & UINT64_C(0xffffffe0);
 
 	for (unsigned i = 0; i < 4; i++) {
-		paging->pdpte[i] = 0;
-		entry_read(&vcpu->guest->memory, (vmmu_gpa_t){table + 8 * i}, 8, &paging->pdpte[i]);
+		pdpte[i] = 0;
+		entry_read(&vcpu->guest->memory, (vmmu_gpa_t){table + 8 * i}, 8, &pdpte[i]);
 	}
 }
 
-static uint32_t pkru_read(void)
+/*
+ * Nested paging on AMD reads the four entries from memory at each walk. QEMU sets an accessed bit
+ * in them, where the bit is reserved.
+ */
+static void pdptes_nested(struct vcpu *vcpu, struct vmmu_paging *paging)
+{
+	access_pdptes(vcpu, paging->cr3, paging->pdpte);
+	for (unsigned i = 0; i < 4; i++)
+		paging->pdpte[i] &= ~PDPTE_QEMU_ACCESSED;
+}
+
+uint32_t access_pkru(void)
 {
 	uint32_t value = 0;
 	uint32_t high;
@@ -76,29 +85,48 @@ static uint32_t pkru_read(void)
 	return value;
 }
 
+/* Worked out anew only when a register that decides has changed. */
+static const struct vmmu_walk_rules *rules_of(struct vcpu *vcpu, const struct vmmu_paging *paging)
+{
+	struct walk_cache *cache = &vcpu->walk;
+
+	if (!cache->valid || cache->cr0 != vcpu_cr0(vcpu) || cache->cr4 != vcpu_cr4(vcpu) ||
+	    cache->efer != vcpu_efer(vcpu)) {
+		cache->cr0 = vcpu_cr0(vcpu);
+		cache->cr4 = vcpu_cr4(vcpu);
+		cache->efer = vcpu_efer(vcpu);
+		cache->valid = true;
+		vmmu_walk_prepare(paging, &cache->rules);
+	}
+	return &cache->rules;
+}
+
 void access_paging(struct vcpu *vcpu, struct vmmu_paging *paging)
 {
-	const struct vmcb_save *save = &vcpu->vmcb.save;
 	const struct cpu_facts *facts = cpu_facts();
+	uint64_t cr4 = vcpu_cr4(vcpu);
 
 	*paging = (struct vmmu_paging){
-		.mode = paging_mode(save),
-		.cr3 = save->cr3,
+		.mode = paging_mode(vcpu),
+		.cr3 = vcpu_cr3(vcpu),
 		.physical_bits = facts->physical_bits,
-		.nx = (save->efer & EFER_NXE) != 0,
-		.wp = (save->cr0 & CR0_WP) != 0,
-		.pse = (save->cr4 & CR4_PSE) != 0,
+		.nx = (vcpu_efer(vcpu) & EFER_NXE) != 0,
+		.wp = (vcpu_cr0(vcpu) & CR0_WP) != 0,
+		.pse = (cr4 & CR4_PSE) != 0,
 		.pse36 = true,
-		.smep = (save->cr4 & CR4_SMEP) != 0,
-		.smap = (save->cr4 & CR4_SMAP) != 0,
-		.pke = (save->cr4 & CR4_PKE) != 0,
+		.smep = (cr4 & CR4_SMEP) != 0,
+		.smap = (cr4 & CR4_SMAP) != 0,
+		.pke = (cr4 & CR4_PKE) != 0,
 		.huge_1g = facts->has_1g_pages,
 		.amd = true,
 	};
-	if (paging->mode == VMMU_PAGING_PAE)
-		pdptes_read(vcpu, paging);
+	if (vcpu->shadow)
+		memcpy(paging->pdpte, vcpu->cr.pdpte, sizeof(paging->pdpte));
+	else if (paging->mode == VMMU_PAGING_PAE)
+		pdptes_nested(vcpu, paging);
 	if (paging->pke)
-		paging->pkru = pkru_read();
+		paging->pkru = access_pkru();
+	paging->rules = rules_of(vcpu, paging);
 }
 
 enum vmmu_walk_status access_walk(struct vcpu *vcpu, const struct vmmu_paging *paging,
@@ -114,13 +142,35 @@ enum vmmu_walk_status access_walk(struct vcpu *vcpu, const struct vmmu_paging *p
 			 result);
 }
 
+bool access_read(struct vcpu *vcpu, uint64_t linear, void *to, unsigned bytes,
+		 struct vmmu_walk_result *walk)
+{
+	struct vmmu_paging paging;
+	uint8_t *at = to;
+
+	access_paging(vcpu, &paging);
+	while (bytes != 0) {
+		unsigned rest = (unsigned)(FRAME_BYTES - linear % FRAME_BYTES);
+		unsigned part = bytes < rest ? bytes : rest;
+
+		if (access_walk(vcpu, &paging, linear, 0, walk) != VMMU_WALK_OK)
+			return false;
+		if (!guest_copy_out(&vcpu->guest->memory, walk->gpa.addr, at, part))
+			memset(at, 0xff, part);
+		linear += part;
+		at += part;
+		bytes -= part;
+	}
+	return true;
+}
+
 enum emu_mode access_mode(const struct vcpu *vcpu)
 {
 	const struct vmcb_save *save = &vcpu->vmcb.save;
 
 	if (vcpu_is_64bit(vcpu))
 		return EMU_MODE_64;
-	if ((save->cr0 & CR0_PE) == 0 || (save->rflags & RFLAGS_VM) != 0)
+	if ((vcpu_cr0(vcpu) & CR0_PE) == 0 || (save->rflags & RFLAGS_VM) != 0)
 		return EMU_MODE_16;
 	return (save->cs.attributes & SEGMENT_BIG) != 0 ? EMU_MODE_32 : EMU_MODE_16;
 }
@@ -139,8 +189,8 @@ unsigned code_read(struct vcpu *vcpu, uint64_t linear, void *to, unsigned bytes)
 	page = guest_pointer(&vcpu->guest->memory, result.gpa.addr - offset, GUEST_READ);
 	if (page == NULL)
 		return 0;
-	vcpu->code = (struct code_page){
-		.linear = linear - offset, .cr3 = vcpu->vmcb.save.cr3, .host = page};
+	vcpu->code =
+		(struct code_page){.linear = linear - offset, .cr3 = vcpu_cr3(vcpu), .host = page};
 	if (bytes > FRAME_BYTES - offset)
 		bytes = (unsigned)FRAME_BYTES - offset;
 	memcpy(to, page + offset, bytes);

@@ -14,9 +14,19 @@
 /* The vCPU's paging state, for vmmu_walk(). */
 void access_paging(struct vcpu *vcpu, struct vmmu_paging *paging);
 
+/* The four entries that PAE paging loads with @cr3; 0 where no memory is. */
+void access_pdptes(struct vcpu *vcpu, uint64_t cr3, uint64_t pdpte[4]);
+
+/* PKRU: the guest's is in the CPU. Only with CR4.PKE. */
+uint32_t access_pkru(void);
+
 /* Walk of the current tables. @flags: enum vmmu_walk_flags, without USER and AC. */
 enum vmmu_walk_status access_walk(struct vcpu *vcpu, const struct vmmu_paging *paging,
 				  uint64_t linear, uint32_t flags, struct vmmu_walk_result *result);
+
+/* Read guest memory. False: *walk says why not, and where the walk was. */
+bool access_read(struct vcpu *vcpu, uint64_t linear, void *to, unsigned bytes,
+		 struct vmmu_walk_result *walk);
 
 /* Mode of the current code segment. */
 enum emu_mode access_mode(const struct vcpu *vcpu);

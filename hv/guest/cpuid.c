@@ -8,7 +8,6 @@
 #define BIT(n) (1u << (n))
 
 #define CR4_OSXSAVE (UINT64_C(1) << 18)
-#define CR4_PKE (UINT64_C(1) << 22)
 
 enum {
 	LEAF_FEATURES = 1,
@@ -62,7 +61,7 @@ static void extended_features(const struct vcpu *vcpu, uint32_t subleaf, struct 
 	out->eax = 0; /* no further subleaves */
 	out->ebx &= ~EXTENDED_EBX_REMOVED;
 	out->ecx &= ~(EXTENDED_ECX_REMOVED | EXTENDED_ECX_OSPKE);
-	if ((vcpu->vmcb.save.cr4 & CR4_PKE) != 0)
+	if ((vcpu_cr4(vcpu) & CR4_PKE) != 0)
 		out->ecx |= EXTENDED_ECX_OSPKE;
 	out->edx &= ~EXTENDED_EDX_REMOVED;
 }
@@ -86,7 +85,7 @@ void cpuid_answer(const struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, stru
 	case LEAF_FEATURES:
 		out->ecx &= ~(FEATURES_ECX_REMOVED | FEATURES_ECX_OSXSAVE);
 		out->ecx |= FEATURES_ECX_HYPERVISOR;
-		if ((vcpu->vmcb.save.cr4 & CR4_OSXSAVE) != 0)
+		if ((vcpu_cr4(vcpu) & CR4_OSXSAVE) != 0)
 			out->ecx |= FEATURES_ECX_OSXSAVE;
 		break;
 	case LEAF_EXTENDED_FEATURES:

@@ -22,7 +22,8 @@ struct vcpu;
 	X(CRASH, "crash")                                                                          \
 	X(STALL, "stall")                                                                          \
 	X(HALT, "halt")                                                                            \
-	X(TIMEOUT, "timeout")
+	X(TIMEOUT, "timeout")                                                                      \
+	X(DONE, "done")
 
 enum guest_outcome {
 #define GUEST_OUTCOME_ENUM(name, word) GUEST_##name,

@@ -2,6 +2,7 @@
 /* What all kernels share: modules, memory map, BIOS data, GDT and the first CPU state. */
 #include "load.h"
 
+#include "../svm/cr.h"
 #include "../svm/svm.h"
 
 enum {
@@ -96,6 +97,9 @@ bool load_guest(struct load *load, struct guest *guest, struct vcpu *vcpu)
 	if (load->kernel == NULL)
 		return load_refuse(load, "there is no kernel among the modules: "
 					 "qemu -initrd 'FILE kernel,...'");
+	/* The command hands files on open: their names say nothing then. */
+	load->kernel_name =
+		text_starts(load->kernel->file, "/proc/") ? "kernel" : load->kernel->file;
 	if (!command_line_copy(load, boot_module_find(guest->boot, "append")))
 		return false;
 	map_build(load);
@@ -112,7 +116,7 @@ bool load_guest(struct load *load, struct guest *guest, struct vcpu *vcpu)
 	return load_refuse(load,
 			   "%s is neither a Linux bzImage nor a multiboot1 kernel; "
 			   "give the kernel file itself, not an archive of it",
-			   load->kernel->file);
+			   load->kernel_name);
 }
 
 /* --- first state --- */
@@ -138,16 +142,23 @@ static void segments_set(struct vmcb_save *save, struct vmcb_segment code)
 	save->cpl = 0;
 }
 
+static void cr_set(struct vcpu *vcpu, const struct guest_cr *cr)
+{
+	bool legal = svm_cr_set(vcpu, cr);
+
+	HV_ASSERT(legal);
+}
+
 void load_enter_long(struct vcpu *vcpu, uint64_t rip, uint64_t page_tables)
 {
 	struct vmcb_save *save = &vcpu->vmcb.save;
 
 	segments_set(save, segment(LOAD_CODE64, SEGMENT_CODE64));
-	save->cr0 = CR0_PG | CR0_PE | CR0_RESET_BITS;
-	save->cr3 = page_tables;
-	save->cr4 = CR4_PAE;
-	save->efer |= EFER_LME | EFER_LMA;
 	save->rip = rip;
+	cr_set(vcpu, &(struct guest_cr){.cr0 = CR0_PG | CR0_PE | CR0_RESET_BITS,
+					.cr3 = page_tables,
+					.cr4 = CR4_PAE,
+					.efer = EFER_LME});
 }
 
 void load_enter_protected(struct vcpu *vcpu, uint32_t eip)
@@ -155,6 +166,6 @@ void load_enter_protected(struct vcpu *vcpu, uint32_t eip)
 	struct vmcb_save *save = &vcpu->vmcb.save;
 
 	segments_set(save, segment(LOAD_CODE32, SEGMENT_CODE32));
-	save->cr0 = CR0_PE | CR0_RESET_BITS;
 	save->rip = eip;
+	cr_set(vcpu, &(struct guest_cr){.cr0 = CR0_PE | CR0_RESET_BITS});
 }

@@ -34,6 +34,7 @@ struct load {
 	struct vcpu *vcpu;
 	const struct boot_module *kernel;
 	const struct boot_module *initrd; /* NULL: none */
+	const char *kernel_name;          /* for people, and for a multiboot command line */
 	char command_line[LOAD_COMMAND_LINE_MAX];
 	struct load_map_entry map[LOAD_MAP_MAX];
 	unsigned map_count;

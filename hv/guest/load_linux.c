@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Linux bzImage by its 64-bit boot protocol (Documentation/arch/x86/boot in the kernel's own
- * sources): the protected-mode part goes where the header prefers it, the initrd as high as
- * allowed, the zero page describes memory, and the kernel starts at its 64-bit entry on
- * identity page tables for the first 4 GiB.
+ * Linux bzImage by its 64-bit or 32-bit boot protocol (Documentation/arch/x86/boot in the kernel's
+ * own sources): the protected-mode part goes where the header prefers it, the initrd as high as
+ * allowed, the zero page describes memory. The kernel starts at its 64-bit entry on identity page
+ * tables for the first 4 GiB; if it has none, at its 32-bit entry without paging.
  */
 #include "load.h"
 
@@ -15,6 +15,7 @@ enum {
 	ZERO_E820_ENTRIES = 0x1e8,
 	HEADER_START = 0x1f1,
 	HEADER_SETUP_SECTORS = 0x1f1,
+	HEADER_PARAGRAPHS = 0x1f4, /* of the protected-mode part */
 	HEADER_BOOT_FLAG = 0x1fe,
 	HEADER_JUMP = 0x201,
 	HEADER_MAGIC = 0x202,
@@ -24,8 +25,6 @@ enum {
 	HEADER_INITRD_BYTES = 0x21c,
 	HEADER_COMMAND_LINE = 0x228,
 	HEADER_INITRD_MAX = 0x22c,
-	HEADER_ALIGNMENT = 0x230,
-	HEADER_RELOCATABLE = 0x234,
 	HEADER_XLOADFLAGS = 0x236,
 	HEADER_COMMAND_LINE_MAX = 0x238,
 	HEADER_PREFERRED = 0x258,
@@ -40,10 +39,11 @@ enum {
 enum {
 	MAGIC_HDRS = 0x53726448,
 	BOOT_FLAG = 0xaa55,
-	VERSION_MIN = 0x020c, /* the first with a 64-bit entry */
+	VERSION_MIN = 0x020c, /* the first that tells whether there is a 64-bit entry */
 	XLOAD_64BIT = 1,
 	LOADER_UNKNOWN = 0xff,
 	SECTOR_BYTES = 512,
+	PARAGRAPH_BYTES = 16,
 	SETUP_SECTORS_DEFAULT = 4,
 	ENTRY_64BIT = 0x200,
 	FOUR_GIB_TABLES = 4,
@@ -76,24 +76,27 @@ static bool header_check(struct load *load, struct bzimage *image)
 	const struct boot_module *kernel = load->kernel;
 	const uint8_t *file = kernel->data;
 	uint64_t sectors;
+	uint64_t expected;
 
 	if (kernel->bytes < HEADER_END_MAX)
-		return load_refuse(load, "%s is cut off: its header is incomplete", kernel->file);
-	if (load_get16(file + HEADER_VERSION) < VERSION_MIN ||
-	    (load_get16(file + HEADER_XLOADFLAGS) & XLOAD_64BIT) == 0)
-		return load_refuse(load,
-				   "%s is a Linux kernel without a 64-bit entry; give an x86-64 "
-				   "kernel (Linux 3.8 or newer)",
-				   kernel->file);
+		return load_refuse(load, "%s is cut off: its header is incomplete",
+				   load->kernel_name);
+	if (load_get16(file + HEADER_VERSION) < VERSION_MIN)
+		return load_refuse(load, "%s is too old; give Linux 3.8 or newer",
+				   load->kernel_name);
 	sectors = file[HEADER_SETUP_SECTORS];
 	image->file = file;
 	image->setup_bytes = ((sectors != 0 ? sectors : SETUP_SECTORS_DEFAULT) + 1) * SECTOR_BYTES;
 	image->header_end = HEADER_MAGIC + (uint64_t)file[HEADER_JUMP];
 	if (image->header_end > HEADER_END_MAX)
 		image->header_end = HEADER_END_MAX;
-	if (kernel->bytes <= image->setup_bytes + ENTRY_64BIT)
-		return load_refuse(load, "%s is cut off: only its setup part is there",
-				   kernel->file);
+	expected = image->setup_bytes +
+		   (uint64_t)load_get32(file + HEADER_PARAGRAPHS) * PARAGRAPH_BYTES;
+	if (kernel->bytes <= image->setup_bytes + ENTRY_64BIT ||
+	    kernel->bytes + PARAGRAPH_BYTES <= expected)
+		return load_refuse(load, "%s is cut off: it has %llu of %llu bytes",
+				   load->kernel_name, (unsigned long long)kernel->bytes,
+				   (unsigned long long)expected);
 	image->kernel_bytes = kernel->bytes - image->setup_bytes;
 	image->init_bytes = load_get32(file + HEADER_INIT_BYTES);
 	if (image->init_bytes < image->kernel_bytes)
@@ -101,16 +104,12 @@ static bool header_check(struct load *load, struct bzimage *image)
 	return true;
 }
 
-/* Where the header prefers it, else from 1 MiB up if it can be moved. */
+/* Where the header prefers it: a kernel that is started below moves there before it unpacks. */
 static bool kernel_place(struct load *load, struct bzimage *image)
 {
 	const struct guest_memory *memory = &load->guest->memory;
-	uint64_t alignment = load_get32(image->file + HEADER_ALIGNMENT);
 
 	image->start = load_get64(image->file + HEADER_PREFERRED);
-	if (!guest_is_ram(memory, image->start, image->init_bytes) &&
-	    image->file[HEADER_RELOCATABLE] != 0 && alignment != 0)
-		image->start = (MIB(1) + alignment - 1) / alignment * alignment;
 	if (image->start < MIB(1) || !guest_is_ram(memory, image->start, image->init_bytes))
 		return load_refuse(load,
 				   "the kernel needs %llu MiB from address 0x%llx on; give the "
@@ -231,7 +230,10 @@ bool load_linux(struct load *load)
 	memset(zero, 0, ZERO_BYTES);
 	zero_page_fill(load, &image, zero, initrd);
 	page_tables_write(memory);
-	load_enter_long(load->vcpu, image.start + ENTRY_64BIT, LOAD_PAGE_TABLES);
+	if ((load_get16(image.file + HEADER_XLOADFLAGS) & XLOAD_64BIT) != 0)
+		load_enter_long(load->vcpu, image.start + ENTRY_64BIT, LOAD_PAGE_TABLES);
+	else
+		load_enter_protected(load->vcpu, (uint32_t)image.start);
 	*vcpu_reg(load->vcpu, 6) = LOAD_INFO; /* RSI */
 	return true;
 }

@@ -96,7 +96,7 @@ static bool part_load(struct load *load, struct image *image, uint64_t from, uin
 
 	if (from > load->kernel->bytes || bytes > load->kernel->bytes - from)
 		return load_refuse(load, "%s is cut off: a part at offset %llu is missing",
-				   load->kernel->file, (unsigned long long)from);
+				   load->kernel_name, (unsigned long long)from);
 	if (memory_bytes < bytes)
 		memory_bytes = bytes;
 	if (memory_bytes == 0)
@@ -133,12 +133,12 @@ static bool flat_load(struct load *load, const uint8_t *header, struct image *im
 
 	if (start > header_address || header_address - start > header_offset)
 		return load_refuse(load, "%s: the address fields of its multiboot header disagree",
-				   load->kernel->file);
+				   load->kernel_name);
 	from = header_offset - (header_address - start);
 	bytes = end != 0 ? end - start : load->kernel->bytes - from;
 	if (end != 0 && end < start)
 		return load_refuse(load, "%s: its multiboot header ends it before it starts",
-				   load->kernel->file);
+				   load->kernel_name);
 	image->entry = load_get32(header + 28);
 	return part_load(load, image, from, bytes, start,
 			 clear_end > start ? clear_end - start : 0);
@@ -152,15 +152,15 @@ static bool elf_check(struct load *load)
 		return load_refuse(load,
 				   "%s has a multiboot header, but is neither ELF nor flat "
 				   "with addresses",
-				   load->kernel->file);
+				   load->kernel_name);
 	if (file[ELF_CLASS] != ELF_CLASS_32 || file[ELF_DATA] != ELF_LITTLE_ENDIAN ||
 	    load_get16(file + ELF_MACHINE) != ELF_MACHINE_386)
 		return load_refuse(load,
 				   "%s is not a 32-bit x86 ELF file; make one of it with "
 				   "objcopy -O elf32-i386",
-				   load->kernel->file);
+				   load->kernel_name);
 	if (load_get16(file + ELF_SEGMENT_BYTES) < SEGMENT_ENTRY_BYTES)
-		return load_refuse(load, "%s has no ELF segments", load->kernel->file);
+		return load_refuse(load, "%s has no ELF segments", load->kernel_name);
 	return true;
 }
 
@@ -179,7 +179,7 @@ static bool elf_load(struct load *load, struct image *image)
 	image->entry = entry;
 	if (table > load->kernel->bytes || count * step > load->kernel->bytes - table)
 		return load_refuse(load, "%s is cut off: its table of segments is incomplete",
-				   load->kernel->file);
+				   load->kernel_name);
 	for (uint64_t i = 0; i < count; i++) {
 		const uint8_t *segment = file + table + i * step;
 		uint32_t virtual_address = load_get32(segment + 8);
@@ -233,7 +233,7 @@ static uint32_t command_line_put(struct load *load, uint64_t *at)
 {
 	static char line[LOAD_COMMAND_LINE_MAX + 256];
 
-	format_text(line, sizeof(line), "%s%s%s", load->kernel->file,
+	format_text(line, sizeof(line), "%s%s%s", load->kernel_name,
 		    load->command_line[0] != '\0' ? " " : "", load->command_line);
 	return info_put(load, at, line, strlen(line) + 1);
 }
@@ -257,6 +257,7 @@ static void map_put(struct load *load, uint64_t *at, struct multiboot_info *info
 bool load_multiboot(struct load *load)
 {
 	static const char loader_name[] = "vmmu";
+	static const char module_name[] = "initrd";
 	const uint8_t *header = header_find(load->kernel);
 	uint32_t flags = load_get32(header + 4);
 	uint64_t left = load->kernel->bytes - (uint64_t)(header - load->kernel->data);
@@ -267,15 +268,15 @@ bool load_multiboot(struct load *load)
 
 	if ((flags & 0xffff & ~(uint32_t)FLAGS_KNOWN) != 0)
 		return load_refuse(load, "%s asks for what is not there (multiboot flags 0x%x)",
-				   load->kernel->file, flags);
+				   load->kernel_name, flags);
 	if ((flags & FLAG_ADDRESSES) != 0 && left < ADDRESS_HEADER_BYTES)
 		return load_refuse(load, "%s is cut off in its multiboot header",
-				   load->kernel->file);
+				   load->kernel_name);
 	if (!((flags & FLAG_ADDRESSES) != 0 ? flat_load(load, header, &image)
 					    : elf_load(load, &image)))
 		return false;
 	if (image.end == 0)
-		return load_refuse(load, "%s has nothing to load", load->kernel->file);
+		return load_refuse(load, "%s has nothing to load", load->kernel_name);
 
 	info.flags = INFO_HAS_MEMORY | INFO_HAS_COMMAND_LINE | INFO_HAS_MODULES | INFO_HAS_MAP |
 		     INFO_HAS_LOADER;
@@ -287,8 +288,7 @@ bool load_multiboot(struct load *load)
 	if (load->initrd != NULL) {
 		if (!module_load(load, &image, &module))
 			return false;
-		module.text = info_put(load, &at, load->initrd->file,
-				       strnlen(load->initrd->file, 256) + 1);
+		module.text = info_put(load, &at, module_name, sizeof(module_name));
 		info.modules = info_put(load, &at, &module, sizeof(module));
 		info.module_count = 1;
 	}

@@ -78,14 +78,43 @@ static void piece_read(struct task *task, const struct piece *piece, uint8_t *to
 		device_read(task->vcpu, piece->gpa, piece->bytes, to);
 }
 
+/* The library may have a copy of what was there: under shadow paging it must know. */
+static void memory_written(const struct task *task, const struct piece *piece)
+{
+	enum vmmu_error error = vmmu_guest_written(task->vcpu->guest->vm, 0,
+						   (vmmu_gpa_t){piece->gpa}, piece->bytes);
+
+	HV_ASSERT(error != VMMU_EINVAL); /* a dead VM is noticed at the next entry */
+}
+
+/* A store of the CPU's own widths is one store. */
+static void store(uint8_t *at, const uint8_t *from, uint32_t bytes)
+{
+	uint64_t wide;
+	uint32_t narrow;
+
+	if (bytes == 8 && (uintptr_t)at % 8 == 0) {
+		memcpy(&wide, from, sizeof(wide));
+		__atomic_store_n((uint64_t *)(void *)at, wide, __ATOMIC_SEQ_CST);
+	} else if (bytes == 4 && (uintptr_t)at % 4 == 0) {
+		memcpy(&narrow, from, sizeof(narrow));
+		__atomic_store_n((uint32_t *)(void *)at, narrow, __ATOMIC_SEQ_CST);
+	} else {
+		memcpy(at, from, bytes);
+	}
+}
+
 static void piece_write(struct task *task, const struct piece *piece, const uint8_t *from)
 {
 	uint8_t *at = guest_pointer(&task->vcpu->guest->memory, piece->gpa, GUEST_WRITE);
 
-	if (at != NULL)
-		memcpy(at, from, piece->bytes);
-	else
+	if (at == NULL) {
 		device_write(task->vcpu, piece->gpa, piece->bytes, from);
+		return;
+	}
+	store(at, from, piece->bytes);
+	if (task->vcpu->shadow)
+		memory_written(task, piece);
 }
 
 static enum emu_result op_fetch(void *context, const struct emu_access *access, void *value)
@@ -121,6 +150,49 @@ static enum emu_result op_write(void *context, const struct emu_access *access, 
 	for (unsigned i = 0; i < count; from += pieces[i].bytes, i++)
 		piece_write(task, &pieces[i], from);
 	return count != 0 ? EMU_ACCESS_OK : EMU_ACCESS_FAULT;
+}
+
+/* True: done, or the memory holds something else. */
+static bool exchange(uint8_t *at, uint32_t bytes, const void *expected, const void *desired,
+		     bool *same)
+{
+	uint64_t old = 0, wide = 0;
+	uint32_t old32, narrow;
+
+	if ((bytes != 4 && bytes != 8) || (uintptr_t)at % bytes != 0)
+		return false;
+	memcpy(&old, expected, bytes);
+	memcpy(&wide, desired, bytes);
+	old32 = (uint32_t)old;
+	narrow = (uint32_t)wide;
+	if (bytes == 8)
+		*same = __atomic_compare_exchange_n((uint64_t *)(void *)at, &old, wide, false,
+						    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	else
+		*same = __atomic_compare_exchange_n((uint32_t *)(void *)at, &old32, narrow, false,
+						    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	return true;
+}
+
+/* Atomic where page-table entries are concerned; of other widths one CPU sees no difference. */
+static enum emu_result op_compare_exchange(void *context, const struct emu_access *access,
+					   const void *expected, const void *desired)
+{
+	struct task *task = context;
+	struct piece pieces[2];
+	unsigned count = access_split(task, access, VMMU_WALK_WRITE, pieces);
+	uint8_t *at = NULL;
+	bool same;
+
+	if (count == 0)
+		return EMU_ACCESS_FAULT;
+	if (count == 1)
+		at = guest_pointer(&task->vcpu->guest->memory, pieces[0].gpa, GUEST_WRITE);
+	if (at == NULL || !exchange(at, access->bytes, expected, desired, &same))
+		return op_write(context, access, desired);
+	if (same && task->vcpu->shadow)
+		memory_written(task, &pieces[0]);
+	return same ? EMU_ACCESS_OK : EMU_ACCESS_RETRY;
 }
 
 static enum emu_result op_check_write(void *context, const struct emu_access *access)
@@ -171,6 +243,7 @@ static const struct emu_ops ops = {
 	.fetch = op_fetch,
 	.read = op_read,
 	.write = op_write,
+	.compare_exchange = op_compare_exchange,
 	.check_write = op_check_write,
 	.xmm_read = op_xmm_read,
 	.xmm_write = op_xmm_write,
@@ -196,7 +269,7 @@ static struct emu_segment segment_load(const struct vmcb_segment *segment)
 	return out;
 }
 
-static void cpu_load(struct vcpu *vcpu, struct emu_cpu *cpu)
+void mmio_cpu_load(struct vcpu *vcpu, struct emu_cpu *cpu)
 {
 	const struct vmcb_save *save = &vcpu->vmcb.save;
 
@@ -213,7 +286,7 @@ static void cpu_load(struct vcpu *vcpu, struct emu_cpu *cpu)
 	cpu->segment[EMU_GS] = segment_load(&save->gs);
 	cpu->mode = (uint8_t)access_mode(vcpu);
 	cpu->cpl = save->cpl;
-	cpu->linear_bits = (save->cr4 & CR4_LA57) != 0 ? 57 : 48;
+	cpu->linear_bits = (vcpu_cr4(vcpu) & CR4_LA57) != 0 ? 57 : 48;
 }
 
 static void cpu_store(struct vcpu *vcpu, const struct emu_cpu *cpu)
@@ -249,13 +322,14 @@ static enum svm_next cannot(struct vcpu *vcpu, const char *what)
 	return SVM_STOP;
 }
 
-enum svm_next mmio_emulate(struct vcpu *vcpu)
+bool mmio_try(struct vcpu *vcpu, enum svm_next *next)
 {
 	struct task task = {.vcpu = vcpu};
 	struct emu_cpu cpu;
 
+	*next = SVM_RESUME;
 	access_paging(vcpu, &task.paging);
-	cpu_load(vcpu, &cpu);
+	mmio_cpu_load(vcpu, &cpu);
 	switch (emu_step(&cpu, &ops, &task)) {
 	case EMU_DONE:
 		cpu_store(vcpu, &cpu);
@@ -267,7 +341,9 @@ enum svm_next mmio_emulate(struct vcpu *vcpu)
 	case EMU_RETRY:
 		break;
 	case EMU_FAULT:
-		return guest_has_ended(vcpu->guest) ? SVM_STOP : fault_inject(&task);
+		if (!guest_has_ended(vcpu->guest))
+			*next = fault_inject(&task);
+		break;
 	case EMU_RAISE_UD:
 		svm_inject(vcpu, VECTOR_UD);
 		break;
@@ -278,7 +354,16 @@ enum svm_next mmio_emulate(struct vcpu *vcpu)
 		svm_inject_code(vcpu, VECTOR_SS, 0);
 		break;
 	case EMU_CANNOT:
-		return cannot(vcpu, "is not one that the emulator knows");
+		return false;
 	}
-	return guest_has_ended(vcpu->guest) ? SVM_STOP : SVM_RESUME;
+	if (guest_has_ended(vcpu->guest))
+		*next = SVM_STOP;
+	return true;
+}
+
+enum svm_next mmio_emulate(struct vcpu *vcpu)
+{
+	enum svm_next next;
+
+	return mmio_try(vcpu, &next) ? next : cannot(vcpu, "is not one that the emulator knows");
 }

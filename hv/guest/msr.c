@@ -7,6 +7,7 @@
 #include "msr.h"
 
 #include "../platform/platform.h"
+#include "../svm/cr.h"
 #include "guest.h"
 
 #define EFER_DEFINED (UINT64_C(0x0801) | EFER_LME | EFER_LMA) /* SCE, NXE */
@@ -97,17 +98,15 @@ static bool pat_is_legal(uint64_t value)
 
 static bool efer_write(struct vcpu *vcpu, uint64_t value)
 {
-	struct vmcb_save *save = &vcpu->vmcb.save;
+	struct guest_cr cr = svm_cr_get(vcpu);
 
 	/* SVME is not among the defined bits: the guest has no SVM. */
 	if ((value & ~EFER_DEFINED) != 0)
 		return false;
-	if ((save->cr0 & CR0_PG) != 0 && ((value ^ save->efer) & EFER_LME) != 0)
+	if ((cr.cr0 & CR0_PG) != 0 && ((value ^ cr.efer) & EFER_LME) != 0)
 		return false;
-	if (((value ^ save->efer) & EFER_NXE) != 0)
-		vcpu->flush = true;
-	save->efer = (value & ~EFER_LMA) | (save->efer & EFER_LMA) | EFER_SVME;
-	return true;
+	cr.efer = value;
+	return svm_cr_set(vcpu, &cr);
 }
 
 /* May be switched off and on, not moved; x2APIC mode does not exist. */
@@ -127,10 +126,13 @@ bool msr_guest_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 
 	switch (msr) {
 	case MSR_EFER:
-		*value = vcpu->vmcb.save.efer & ~EFER_SVME;
+		*value = vcpu_efer(vcpu);
 		return true;
 	case MSR_PAT:
 		*value = vcpu->vmcb.save.pat;
+		return true;
+	case MSR_TSC: /* QEMU knows it only as RDTSC */
+		*value = rdtsc() + vcpu->vmcb.control.tsc_offset;
 		return true;
 	case MSR_APIC_BASE:
 		return rdmsr_safe(msr, value);

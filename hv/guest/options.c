@@ -41,6 +41,12 @@ static bool parse_memory(const char *value, uint64_t *bytes)
 	       *bytes % BLOCK_2M_BYTES == 0;
 }
 
+static bool parse_levels(const char *value, unsigned *levels)
+{
+	*levels = text_equals(value, "5") ? 5 : 4;
+	return *levels == 5 || text_equals(value, "4");
+}
+
 static bool parse_prefetch(const char *value, unsigned *prefetch)
 {
 	uint64_t count;
@@ -52,11 +58,17 @@ static bool parse_prefetch(const char *value, unsigned *prefetch)
 	return true;
 }
 
+static bool parse_mmu(const char *value, bool *shadow)
+{
+	*shadow = text_equals(value, "shadow");
+	return *shadow || text_equals(value, "npt");
+}
+
 /* NULL: taken; else what values the word takes. */
 static const char *word_take(struct options *options, const char *word)
 {
 	if (text_starts(word, "mmu="))
-		return text_equals(word + 4, "npt") ? NULL : "npt";
+		return parse_mmu(word + 4, &options->shadow) ? NULL : "npt or shadow";
 	if (text_starts(word, "memory="))
 		return parse_memory(word + 7, &options->memory)
 			       ? NULL
@@ -69,6 +81,8 @@ static const char *word_take(struct options *options, const char *word)
 		return parse_switch(word + 6, &options->trace) ? NULL : "on or off";
 	if (text_starts(word, "prefill="))
 		return parse_switch(word + 8, &options->prefill) ? NULL : "on or off";
+	if (text_starts(word, "levels="))
+		return parse_levels(word + 7, &options->levels) ? NULL : "4 or 5";
 	if (text_starts(word, "prefetch="))
 		return parse_prefetch(word + 9, &options->prefetch) ? NULL : "1, 2, 4, 8, 16 or 32";
 	return "";
@@ -79,7 +93,7 @@ bool options_parse(struct options *options, const char *line, char *trouble, uin
 	char word[WORD_BYTES];
 	size_t length;
 
-	*options = (struct options){.huge = true};
+	*options = (struct options){.huge = true, .levels = 4};
 	while ((length = boot_word_next(&line, word, sizeof(word))) != 0) {
 		const char *expected = length < sizeof(word) ? word_take(options, word) : "";
 

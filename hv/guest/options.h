@@ -13,6 +13,8 @@ struct options {
 	uint64_t audit_every;
 	enum audit_mode audit;
 	unsigned prefetch; /* for the library; 0: its default */
+	unsigned levels;   /* of host and nested tables, 4 or 5 */
+	bool shadow;       /* no nested paging */
 	bool huge;
 	bool trace;
 	bool prefill; /* give the guest all its host frames before it starts */

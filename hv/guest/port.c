@@ -8,6 +8,9 @@
 
 enum { FINDINGS_IN_WORDS = 20, AUDIT_STEP_TABLES = 1 };
 
+/* The slots of RAM name no host memory, which is scattered: guest addresses with this bit. */
+#define HOST_BASE_RAM (UINT64_C(1) << 62)
+
 static vmmu_pfn_t page_alloc(void *host)
 {
 	void *frame = frame_alloc();
@@ -101,6 +104,27 @@ static enum vmmu_page_status guest_page(void *host, const struct vmmu_page_reque
 	return VMMU_PAGE_OK;
 }
 
+/*
+ * The same for one frame of shadow paging's, by host address: RAM or a copy. With nothing to wait
+ * for every page is at hand. What is read-only is so by its slot.
+ */
+static bool guest_page_now(void *host, uint64_t host_address, struct vmmu_page *page)
+{
+	struct guest_memory *memory = &((struct guest *)host)->memory;
+	uint64_t gfn = (host_address & ~HOST_BASE_RAM) / FRAME_BYTES;
+	uint64_t frame;
+
+	*page = (struct vmmu_page){
+		.pfn = {host_address / FRAME_BYTES}, .level = VMMU_LEVEL_4K, .writable = true};
+	if ((host_address & HOST_BASE_RAM) == 0)
+		return true;
+	frame = guest_frame_at(memory, gfn);
+	if (frame == HOST_NONE)
+		return false;
+	ram_page(memory, gfn, frame, page);
+	return true;
+}
+
 static void log_line(void *host, const char *text)
 {
 	(void)host;
@@ -125,6 +149,8 @@ static struct vmmu_port port = {
 	.page_map = page_map,
 	.tlb_flush = tlb_flush,
 	.guest_page = guest_page,
+	.guest_page_now = guest_page_now,
+	.guest_map = page_map,
 	.log = log_line,
 	.panic = port_panic,
 };
@@ -134,22 +160,22 @@ static enum vmmu_error slot_add(struct guest *guest, unsigned index)
 	const struct guest_region *region = &guest->memory.regions[index];
 	bool writable = region->kind == REGION_RAM || region->kind == REGION_NVS;
 
-	return vmmu_slot_create(
-		guest->vm,
-		&(struct vmmu_slot_config){
-			.id = (uint16_t)index,
-			.flags = writable ? 0 : VMMU_SLOT_READONLY,
-			.base = {region->start / FRAME_BYTES},
-			.count = (region->end - region->start) / FRAME_BYTES,
-			/* RAM: any address congruent to the guest's will do */
-			.host_base = region->kind == REGION_RAM ? region->start : region->host,
-		});
+	return vmmu_slot_create(guest->vm,
+				&(struct vmmu_slot_config){
+					.id = (uint16_t)index,
+					.flags = writable ? 0 : VMMU_SLOT_READONLY,
+					.base = {region->start / FRAME_BYTES},
+					.count = (region->end - region->start) / FRAME_BYTES,
+					.host_base = region->kind == REGION_RAM
+							     ? HOST_BASE_RAM | region->start
+							     : region->host,
+				});
 }
 
 enum vmmu_error port_vm_create(struct guest *guest)
 {
 	struct vmmu_vm_config config = {
-		.format = VMMU_FORMAT_NPT,
+		.format = guest->options.shadow ? VMMU_FORMAT_SHADOW : VMMU_FORMAT_NPT,
 		.root_level = paging_levels(),
 		.physical_bits = cpu_facts()->physical_bits,
 		.max_leaf = guest->options.huge ? VMMU_LEVEL_2M : VMMU_LEVEL_4K,

@@ -127,8 +127,8 @@ static void root_follow(struct boot_info *boot, uint64_t address, size_t entry_b
 		return;
 	for (uint64_t at = HEADER_BYTES; at + entry_bytes <= root->bytes; at += entry_bytes) {
 		const uint8_t *entry = root->data + at;
-		const struct acpi_table *table =
-		    header_add(boot, entry_bytes == 8 ? get64(entry) : get32(entry), HEADER_BYTES);
+		const struct acpi_table *table = header_add(
+			boot, entry_bytes == 8 ? get64(entry) : get32(entry), HEADER_BYTES);
 
 		if (table != NULL && memcmp(table->signature, "FACP", 4) == 0)
 			fadt_follow(boot, table);

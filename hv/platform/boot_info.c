@@ -149,10 +149,11 @@ static void memory_add(struct boot_info *boot, uint64_t start, uint64_t bytes, u
 	for (; at > 0 && boot->memory[at - 1].start > start; at--)
 		boot->memory[at] = boot->memory[at - 1];
 	boot->memory[at] = (struct boot_memory){
-	    .start = start,
-	    .end = start + bytes,
-	    .kind = kind >= BOOT_MEMORY_RAM && kind <= BOOT_MEMORY_BAD ? (enum boot_memory_kind)kind
-								       : BOOT_MEMORY_RESERVED,
+		.start = start,
+		.end = start + bytes,
+		.kind = kind >= BOOT_MEMORY_RAM && kind <= BOOT_MEMORY_BAD
+				? (enum boot_memory_kind)kind
+				: BOOT_MEMORY_RESERVED,
 	};
 	boot->memory_count++;
 	if (kind == BOOT_MEMORY_RAM && start + bytes > boot->ram_end)

@@ -10,24 +10,30 @@
 #include <stdint.h>
 
 /* Control register and EFER bits that the platform itself uses. */
-#define CR0_PE   (UINT64_C(1) << 0)
-#define CR0_WP   (UINT64_C(1) << 16)
-#define CR0_CD   (UINT64_C(1) << 30)
-#define CR0_PG   (UINT64_C(1) << 31)
-#define CR4_PAE  (UINT64_C(1) << 5)
-#define CR4_MCE  (UINT64_C(1) << 6)
+#define CR0_PE (UINT64_C(1) << 0)
+#define CR0_WP (UINT64_C(1) << 16)
+#define CR0_CD (UINT64_C(1) << 30)
+#define CR0_PG (UINT64_C(1) << 31)
+#define CR4_PSE (UINT64_C(1) << 4)
+#define CR4_PAE (UINT64_C(1) << 5)
+#define CR4_MCE (UINT64_C(1) << 6)
+#define CR4_PGE (UINT64_C(1) << 7)
 #define CR4_LA57 (UINT64_C(1) << 12)
+#define CR4_PCIDE (UINT64_C(1) << 17)
+#define CR4_SMEP (UINT64_C(1) << 20)
+#define CR4_SMAP (UINT64_C(1) << 21)
+#define CR4_PKE (UINT64_C(1) << 22)
 
-#define EFER_LME  (UINT64_C(1) << 8)
-#define EFER_LMA  (UINT64_C(1) << 10)
-#define EFER_NXE  (UINT64_C(1) << 11)
+#define EFER_LME (UINT64_C(1) << 8)
+#define EFER_LMA (UINT64_C(1) << 10)
+#define EFER_NXE (UINT64_C(1) << 11)
 #define EFER_SVME (UINT64_C(1) << 12)
 
-#define MSR_PAT         0x00000277u
-#define MSR_EFER        0xc0000080u
-#define MSR_FS_BASE     0xc0000100u
-#define MSR_GS_BASE     0xc0000101u
-#define MSR_VM_CR       0xc0010114u
+#define MSR_PAT 0x00000277u
+#define MSR_EFER 0xc0000080u
+#define MSR_FS_BASE 0xc0000100u
+#define MSR_GS_BASE 0xc0000101u
+#define MSR_VM_CR 0xc0010114u
 #define MSR_VM_HSAVE_PA 0xc0010117u
 
 #define VM_CR_SVMDIS (UINT64_C(1) << 4)

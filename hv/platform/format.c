@@ -182,9 +182,9 @@ static void put_conversion(struct text_sink *sink, const struct conversion *conv
 	switch (conv->kind) {
 	case 'd':
 	case 'i':
-		put_signed(
-		    sink, conv,
-		    narrow_signed(wide ? va_arg(*args, long) : va_arg(*args, int), conv->length));
+		put_signed(sink, conv,
+			   narrow_signed(wide ? va_arg(*args, long) : va_arg(*args, int),
+					 conv->length));
 		break;
 	case 'u':
 	case 'x':

@@ -6,8 +6,8 @@
 #include "layout.h"
 #include "platform.h"
 
-#define FRAME_SHIFT  12
-#define BLOCK_SHIFT  21
+#define FRAME_SHIFT 12
+#define BLOCK_SHIFT 21
 #define BLOCK_FRAMES 512u
 
 /* A stack that grows down onto a page that is not mapped. */

@@ -18,7 +18,7 @@
 
 /* Allocation is on the guest's fault path, where instructions are counted. */
 #define FAST_PATH inline __attribute__((always_inline))
-#define NOINLINE  __attribute__((noinline))
+#define NOINLINE __attribute__((noinline))
 
 struct host_memory host_memory;
 
@@ -280,7 +280,7 @@ void *frames_alloc_contiguous(uint32_t count)
 		if (host_memory.store_count == 0)
 			return NULL;
 		host_memory.contiguous_next =
-		    block_address(host_memory.store[host_memory.store_count - 1]);
+			block_address(host_memory.store[host_memory.store_count - 1]);
 		host_memory.contiguous_end = host_memory.contiguous_next + BLOCK_2M_BYTES;
 		block_place(&host_memory.blocks[host_memory.store[host_memory.store_count - 1]],
 			    PLACE_CUT);
@@ -440,7 +440,7 @@ static void bookkeeping_alloc(uint64_t ram_end)
 	host_memory.blocks = early_alloc(host_memory.block_count * sizeof(*host_memory.blocks));
 	host_memory.store = early_alloc(host_memory.block_count * sizeof(*host_memory.store));
 	host_memory.gig_whole =
-	    early_alloc((host_memory.block_count / 512 + 1) * sizeof(*host_memory.gig_whole));
+		early_alloc((host_memory.block_count / 512 + 1) * sizeof(*host_memory.gig_whole));
 	host_memory.links = early_alloc((uint64_t)host_memory.block_count * BLOCK_FRAMES *
 					sizeof(*host_memory.links));
 	memset(host_memory.links, 0xff,
@@ -477,12 +477,12 @@ void memory_init(void)
 void memory_get_stats(struct memory_stats *stats)
 {
 	*stats = (struct memory_stats){
-	    .total = host_memory.total_frames,
-	    .free = host_memory.total_frames - host_memory.hypervisor_frames -
-		    host_memory.guest_frames - host_memory.stock_count,
-	    .free_2m = (uint64_t)host_memory.store_count * BLOCK_FRAMES,
-	    .stock = host_memory.stock_count,
-	    .hypervisor = host_memory.hypervisor_frames,
-	    .guest = host_memory.guest_frames,
+		.total = host_memory.total_frames,
+		.free = host_memory.total_frames - host_memory.hypervisor_frames -
+			host_memory.guest_frames - host_memory.stock_count,
+		.free_2m = (uint64_t)host_memory.store_count * BLOCK_FRAMES,
+		.stock = host_memory.stock_count,
+		.hypervisor = host_memory.hypervisor_frames,
+		.guest = host_memory.guest_frames,
 	};
 }

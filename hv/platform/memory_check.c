@@ -43,8 +43,8 @@ static bool is_listed(const struct block *block)
 		       pool->ring[block->slot] == block_number(block);
 	case PLACE_PARTIAL:
 		return block->prev == BLOCK_NONE
-			   ? pool->partial == block_number(block)
-			   : host_memory.blocks[block->prev].next == block_number(block);
+			       ? pool->partial == block_number(block)
+			       : host_memory.blocks[block->prev].next == block_number(block);
 	case PLACE_ABSENT:
 	case PLACE_FULL:
 	case PLACE_WHOLE:

@@ -17,7 +17,7 @@ enum {
 _Static_assert(GUEST_STRIDE % 2 == 1, "an even stride does not reach every frame of a block");
 
 /* links[]: a free frame's successor (index + 1 in its block, 0 ends the list), or: */
-#define LINK_OUT   0xffffu /* handed out, or never under our control */
+#define LINK_OUT 0xffffu   /* handed out, or never under our control */
 #define LINK_STOCK 0xfffeu /* cleared and waiting in the stock */
 
 enum place {

@@ -7,14 +7,14 @@
  */
 #include "internal.h"
 
-#define PTE_PRESENT  (UINT64_C(1) << 0)
-#define PTE_WRITE    (UINT64_C(1) << 1)
+#define PTE_PRESENT (UINT64_C(1) << 0)
+#define PTE_WRITE (UINT64_C(1) << 1)
 #define PTE_UNCACHED (UINT64_C(3) << 3) /* PWT and PCD: PAT entry 3, UC at reset */
-#define PTE_LARGE    (UINT64_C(1) << 7)
-#define PTE_NO_EXEC  (UINT64_C(1) << 63)
-#define PTE_ADDRESS  UINT64_C(0x000ffffffffff000)
+#define PTE_LARGE (UINT64_C(1) << 7)
+#define PTE_NO_EXEC (UINT64_C(1) << 63)
+#define PTE_ADDRESS UINT64_C(0x000ffffffffff000)
 
-#define RAM_FLAGS    (PTE_PRESENT | PTE_WRITE | PTE_NO_EXEC)
+#define RAM_FLAGS (PTE_PRESENT | PTE_WRITE | PTE_NO_EXEC)
 #define DEVICE_FLAGS (RAM_FLAGS | PTE_UNCACHED)
 
 static uint64_t *root;

@@ -27,7 +27,7 @@
 #define MIB(n) ((uint64_t)(n) << 20)
 #define GIB(n) ((uint64_t)(n) << 30)
 
-#define FRAME_BYTES    KIB(4)
+#define FRAME_BYTES KIB(4)
 #define BLOCK_2M_BYTES MIB(2)
 #define BLOCK_1G_BYTES GIB(1)
 
@@ -345,14 +345,14 @@ struct cpu_facts {
 	uint32_t svm_features; /* EDX, SVM_FEATURE_* */
 };
 
-#define SVM_FEATURE_NPT             (1u << 0)
-#define SVM_FEATURE_LBR             (1u << 1)
-#define SVM_FEATURE_NRIP_SAVE       (1u << 3)
-#define SVM_FEATURE_VMCB_CLEAN      (1u << 5)
-#define SVM_FEATURE_FLUSH_BY_ASID   (1u << 6)
-#define SVM_FEATURE_DECODE_ASSISTS  (1u << 7)
-#define SVM_FEATURE_PAUSE_FILTER    (1u << 10)
-#define SVM_FEATURE_VGIF            (1u << 16)
+#define SVM_FEATURE_NPT (1u << 0)
+#define SVM_FEATURE_LBR (1u << 1)
+#define SVM_FEATURE_NRIP_SAVE (1u << 3)
+#define SVM_FEATURE_VMCB_CLEAN (1u << 5)
+#define SVM_FEATURE_FLUSH_BY_ASID (1u << 6)
+#define SVM_FEATURE_DECODE_ASSISTS (1u << 7)
+#define SVM_FEATURE_PAUSE_FILTER (1u << 10)
+#define SVM_FEATURE_VGIF (1u << 16)
 #define SVM_FEATURE_SVME_ADDR_CHECK (1u << 28)
 
 const struct cpu_facts *cpu_facts(void);

@@ -16,10 +16,10 @@ void *memset(void *to, int value, size_t bytes);
 int memcmp(const void *a, const void *b, size_t bytes);
 
 /* Freestanding code has no built-in functions by default; small constant sizes need them. */
-#define memcpy(to, from, bytes)  __builtin_memcpy(to, from, bytes)
+#define memcpy(to, from, bytes) __builtin_memcpy(to, from, bytes)
 #define memmove(to, from, bytes) __builtin_memmove(to, from, bytes)
 #define memset(to, value, bytes) __builtin_memset(to, value, bytes)
-#define memcmp(a, b, bytes)      __builtin_memcmp(a, b, bytes)
+#define memcmp(a, b, bytes) __builtin_memcmp(a, b, bytes)
 
 size_t strlen(const char *text);
 size_t strnlen(const char *text, size_t max);

@@ -72,29 +72,29 @@ static struct idt_gate idt[VECTOR_COUNT] __attribute__((aligned(16)));
 static void (*crash_hook)(void);
 
 static const char *const vector_names[32] = {
-    [0] = "divide error",
-    [1] = "debug exception",
-    [2] = "NMI",
-    [3] = "breakpoint",
-    [4] = "overflow",
-    [5] = "bound range exceeded",
-    [6] = "invalid opcode",
-    [7] = "device not available",
-    [8] = "double fault",
-    [10] = "invalid TSS",
-    [11] = "segment not present",
-    [12] = "stack fault",
-    [13] = "general protection fault",
-    [14] = "page fault",
-    [16] = "x87 exception",
-    [17] = "alignment check",
-    [18] = "machine check",
-    [19] = "SIMD exception",
-    [20] = "virtualization exception",
-    [21] = "control protection exception",
-    [28] = "hypervisor injection exception",
-    [29] = "VMM communication exception",
-    [30] = "security exception",
+	[0] = "divide error",
+	[1] = "debug exception",
+	[2] = "NMI",
+	[3] = "breakpoint",
+	[4] = "overflow",
+	[5] = "bound range exceeded",
+	[6] = "invalid opcode",
+	[7] = "device not available",
+	[8] = "double fault",
+	[10] = "invalid TSS",
+	[11] = "segment not present",
+	[12] = "stack fault",
+	[13] = "general protection fault",
+	[14] = "page fault",
+	[16] = "x87 exception",
+	[17] = "alignment check",
+	[18] = "machine check",
+	[19] = "SIMD exception",
+	[20] = "virtualization exception",
+	[21] = "control protection exception",
+	[28] = "hypervisor injection exception",
+	[29] = "VMM communication exception",
+	[30] = "security exception",
 };
 
 static const char *vector_name(uint64_t vector)
@@ -111,9 +111,9 @@ static struct table_pointer table_pointer(const void *base, size_t bytes)
 	uint64_t address = (uintptr_t)base;
 
 	return (struct table_pointer){
-	    .limit = (uint16_t)(bytes - 1),
-	    .base = {(uint16_t)address, (uint16_t)(address >> 16), (uint16_t)(address >> 32),
-		     (uint16_t)(address >> 48)},
+		.limit = (uint16_t)(bytes - 1),
+		.base = {(uint16_t)address, (uint16_t)(address >> 16), (uint16_t)(address >> 32),
+			 (uint16_t)(address >> 48)},
 	};
 }
 
@@ -126,7 +126,7 @@ static void gdt_fill(struct cpu_tables *tables)
 	tables->gdt[SELECTOR_DATA / 8] = UINT64_C(0x00cf93000000ffff);
 	tables->gdt[SELECTOR_CODE32 / 8] = UINT64_C(0x00cf9b000000ffff);
 	tables->gdt[SELECTOR_TSS / 8] =
-	    limit | (base & 0xffffff) << 16 | UINT64_C(0x89) << 40 | (base >> 24 & 0xff) << 56;
+		limit | (base & 0xffffff) << 16 | UINT64_C(0x89) << 40 | (base >> 24 & 0xff) << 56;
 	tables->gdt[SELECTOR_TSS / 8 + 1] = base >> 32;
 }
 
@@ -163,12 +163,12 @@ static void idt_fill(void)
 		uint64_t stub = (uintptr_t)trap_stubs + (uint64_t)vector * STUB_BYTES;
 
 		idt[vector] = (struct idt_gate){
-		    .offset_low = (uint16_t)stub,
-		    .offset_middle = (uint16_t)(stub >> 16),
-		    .offset_high = (uint32_t)(stub >> 32),
-		    .selector = SELECTOR_CODE64,
-		    .ist = (uint8_t)vector_ist(vector),
-		    .type = 0x8e, /* present interrupt gate, ring 0 */
+			.offset_low = (uint16_t)stub,
+			.offset_middle = (uint16_t)(stub >> 16),
+			.offset_high = (uint32_t)(stub >> 32),
+			.selector = SELECTOR_CODE64,
+			.ist = (uint8_t)vector_ist(vector),
+			.type = 0x8e, /* present interrupt gate, ring 0 */
 		};
 	}
 }
@@ -176,7 +176,7 @@ static void idt_fill(void)
 void traps_init(void)
 {
 	struct table_pointer gdt_pointer =
-	    table_pointer(boot_cpu_tables.gdt, sizeof(boot_cpu_tables.gdt));
+		table_pointer(boot_cpu_tables.gdt, sizeof(boot_cpu_tables.gdt));
 	struct table_pointer idt_pointer = table_pointer(idt, sizeof(idt));
 
 	gdt_fill(&boot_cpu_tables);
@@ -254,18 +254,18 @@ static void dump_registers(const struct trap_frame *frame, uint64_t cr2)
 		const char *name;
 		uint64_t value;
 	} rows[] = {
-	    {"rip", frame->rip}, {"rsp", frame->rsp},
-	    {"rbp", frame->rbp}, {"rflags", frame->rflags},
-	    {"rax", frame->rax}, {"rbx", frame->rbx},
-	    {"rcx", frame->rcx}, {"rdx", frame->rdx},
-	    {"rsi", frame->rsi}, {"rdi", frame->rdi},
-	    {"r8", frame->r8},   {"r9", frame->r9},
-	    {"r10", frame->r10}, {"r11", frame->r11},
-	    {"r12", frame->r12}, {"r13", frame->r13},
-	    {"r14", frame->r14}, {"r15", frame->r15},
-	    {"cs", frame->cs},   {"ss", frame->ss},
-	    {"cr0", cr0_read()}, {"cr2", cr2},
-	    {"cr3", cr3_read()}, {"cr4", cr4_read()},
+		{"rip", frame->rip}, {"rsp", frame->rsp},
+		{"rbp", frame->rbp}, {"rflags", frame->rflags},
+		{"rax", frame->rax}, {"rbx", frame->rbx},
+		{"rcx", frame->rcx}, {"rdx", frame->rdx},
+		{"rsi", frame->rsi}, {"rdi", frame->rdi},
+		{"r8", frame->r8},   {"r9", frame->r9},
+		{"r10", frame->r10}, {"r11", frame->r11},
+		{"r12", frame->r12}, {"r13", frame->r13},
+		{"r14", frame->r14}, {"r15", frame->r15},
+		{"cs", frame->cs},   {"ss", frame->ss},
+		{"cr0", cr0_read()}, {"cr2", cr2},
+		{"cr3", cr3_read()}, {"cr4", cr4_read()},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

@@ -33,9 +33,13 @@ static void dump_registers(struct vcpu *vcpu)
 			       i % 4 == 3 ? "\n" : " ");
 	console_printf(" rip %016llx rflags %llx cpl %u\n", (number)save->rip, (number)save->rflags,
 		       save->cpl);
-	console_printf(" cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx\n", (number)save->cr0,
-		       (number)save->cr2, (number)save->cr3, (number)save->cr4,
-		       (number)(save->efer & ~EFER_SVME));
+	console_printf(" cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx\n", (number)vcpu_cr0(vcpu),
+		       (number)save->cr2, (number)vcpu_cr3(vcpu), (number)vcpu_cr4(vcpu),
+		       (number)vcpu_efer(vcpu));
+	if (vcpu->shadow)
+		console_printf("in the CPU: cr0 %llx cr3 %llx cr4 %llx efer %llx\n",
+			       (number)save->cr0, (number)save->cr3, (number)save->cr4,
+			       (number)save->efer);
 }
 
 static void dump_segments(const struct vmcb_save *save)
@@ -94,5 +98,8 @@ void crash_report(struct vcpu *vcpu)
 	if (access_walk(vcpu, &paging, vcpu_linear_rip(vcpu), VMMU_WALK_FETCH | VMMU_WALK_NO_UPDATE,
 			&result) == VMMU_WALK_OK)
 		explain(vcpu, "where rip is", result.gpa.addr);
-	explain(vcpu, "last nested page fault", vcpu->fault_gpa);
+	if (vcpu->shadow)
+		console_printf("last page fault at linear address 0x%llx\n",
+			       (number)vcpu->fault_gva);
+	explain(vcpu, vcpu->shadow ? "where that is" : "last nested page fault", vcpu->fault_gpa);
 }

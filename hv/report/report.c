@@ -71,7 +71,7 @@ static bool ended_well(const struct guest *guest)
 		return false;
 	if (guest->outcome == GUEST_EXIT)
 		return guest->exit_code == 0;
-	return guest->outcome == GUEST_POWEROFF;
+	return guest->outcome == GUEST_POWEROFF || guest->outcome == GUEST_DONE;
 }
 
 int report_figures(struct guest *guest)
@@ -83,7 +83,7 @@ int report_figures(struct guest *guest)
 		report_line("error %s", guest->reason);
 	if (vmmu_vm_death(guest->vm) != NULL)
 		report_line("finding %s", vmmu_vm_death(guest->vm));
-	report_line("text mmu.mode npt");
+	report_line("text mmu.mode %s", guest->options.shadow ? "shadow" : "npt");
 	report_exits(guest->vcpu);
 	report_library(guest);
 	report_guest(guest);

@@ -2,12 +2,28 @@
 /* Events: exceptions and NMIs into the guest, and interrupted deliveries done again. */
 #include "svm.h"
 
+#include "../guest/guest.h"
+
+enum { EXCEPTION_COUNT = 32 };
+
 #define DR6_SINGLE_STEP (UINT64_C(1) << 14)
 
-/* Exceptions of which two in a row make a double fault (page faults count as first, too). */
 static bool is_contributory(unsigned vector)
 {
-	return vector == 0 || (vector >= 10 && vector <= 14);
+	return vector == 0 || (vector >= VECTOR_TS && vector <= VECTOR_GP);
+}
+
+/* What @second becomes if it comes while @first is delivered (AMD APM, #DF). */
+static unsigned combine(unsigned first, unsigned second)
+{
+	bool contributory = is_contributory(second);
+
+	if (first == VECTOR_DF && (contributory || second == VECTOR_PF))
+		return VECTOR_NONE;
+	if ((is_contributory(first) && contributory) ||
+	    (first == VECTOR_PF && (contributory || second == VECTOR_PF)))
+		return VECTOR_DF;
+	return second;
 }
 
 static void event_set(struct vcpu *vcpu, unsigned vector, uint64_t extra)
@@ -15,10 +31,17 @@ static void event_set(struct vcpu *vcpu, unsigned vector, uint64_t extra)
 	struct vmcb_control *control = &vcpu->vmcb.control;
 	uint64_t old = control->event;
 
-	if ((old & EVENT_VALID) != 0 && EVENT_TYPE(old) == EVENT_EXCEPTION &&
-	    is_contributory(EVENT_VECTOR(old)) && is_contributory(vector)) {
-		vector = VECTOR_DF;
-		extra = EVENT_HAS_CODE;
+	if ((old & EVENT_VALID) != 0 && EVENT_TYPE(old) == EVENT_EXCEPTION) {
+		unsigned both = combine(EVENT_VECTOR(old), vector);
+
+		if (both == VECTOR_NONE) {
+			guest_end(vcpu->guest, GUEST_CRASH,
+				  "the guest met a triple fault (shutdown)");
+			return;
+		}
+		if (both != vector)
+			extra = EVENT_HAS_CODE;
+		vector = both;
 	}
 	control->event = EVENT_VALID | EVENT_EXCEPTION << 8 | extra | vector;
 }
@@ -50,7 +73,7 @@ void svm_nmi_deliver(struct vcpu *vcpu)
 
 	if (vcpu->nmi_blocked || (control->event & EVENT_VALID) != 0)
 		return;
-	control->event = EVENT_VALID | EVENT_NMI << 8 | 2;
+	control->event = EVENT_VALID | EVENT_NMI << 8 | VECTOR_NMI;
 	control->intercept_3 |= INTERCEPT_IRET;
 	vcpu->nmi_blocked = true;
 	vcpu->nmi_waiting = 0;
@@ -72,27 +95,39 @@ static void interrupt_requeue(struct vmcb_control *control, unsigned vector)
 		control->virtual_interrupt = word;
 }
 
+/* The type of an interrupted event: QEMU calls interrupts and NMIs exceptions, too. */
+static unsigned event_type(uint64_t event)
+{
+	unsigned type = EVENT_TYPE(event);
+
+	if (type != EVENT_EXCEPTION)
+		return type;
+	if (EVENT_VECTOR(event) >= EXCEPTION_COUNT)
+		return EVENT_INTR;
+	return EVENT_VECTOR(event) == VECTOR_NMI ? EVENT_NMI : EVENT_EXCEPTION;
+}
+
 void svm_event_requeue(struct vcpu *vcpu)
 {
 	struct vmcb_control *control = &vcpu->vmcb.control;
 	uint64_t event = control->exit_event;
 
-	switch (EVENT_TYPE(event)) {
+	control->exit_event = 0;
+	switch (event_type(event)) {
 	case EVENT_INTR:
 		interrupt_requeue(control, EVENT_VECTOR(event));
 		break;
-	case EVENT_SOFT:
-		break; /* RIP is at the instruction, which will do it again */
+	case EVENT_NMI:
+		control->event = EVENT_VALID | EVENT_NMI << 8 | VECTOR_NMI;
+		break;
 	case EVENT_EXCEPTION:
-		if (EVENT_VECTOR(event) == 3 || EVENT_VECTOR(event) == 4)
-			break; /* INT3, INTO: the same */
-		control->event = event;
+		if (EVENT_VECTOR(event) != VECTOR_BP && EVENT_VECTOR(event) != VECTOR_OF)
+			control->event = event;
 		break;
 	default:
-		control->event = event;
+		/* INT n, and above INT3 and INTO: RIP is at the instruction, which comes again. */
 		break;
 	}
-	control->exit_event = 0;
 }
 
 void svm_single_step(struct vcpu *vcpu)

@@ -29,7 +29,15 @@ static enum svm_next exit_unexpected(struct vcpu *vcpu)
 	return SVM_STOP;
 }
 
-enum { EXIT_TABLE_FIRST = 0x60, EXIT_TABLE_COUNT = 0x30 };
+/* A task's state holds a CR3 of its own, which would be loaded behind our back. */
+static enum svm_next exit_task_switch(struct vcpu *vcpu)
+{
+	guest_end(vcpu->guest, GUEST_CRASH,
+		  "the guest switches tasks by hardware, which shadow paging does not support");
+	return SVM_STOP;
+}
+
+enum { EXIT_TABLE_FIRST = 0x60, EXIT_TABLE_COUNT = 0x43 };
 
 static exit_fn *const exit_table[EXIT_TABLE_COUNT] = {
 	[SVM_EXIT_INTR - EXIT_TABLE_FIRST] = exit_interrupt,
@@ -41,9 +49,11 @@ static exit_fn *const exit_table[EXIT_TABLE_COUNT] = {
 	[SVM_EXIT_IRET - EXIT_TABLE_FIRST] = exit_iret,
 	[SVM_EXIT_INVD - EXIT_TABLE_FIRST] = exit_invd,
 	[SVM_EXIT_HLT - EXIT_TABLE_FIRST] = exit_halt,
+	[SVM_EXIT_INVLPG - EXIT_TABLE_FIRST] = exit_invlpg,
 	[SVM_EXIT_INVLPGA - EXIT_TABLE_FIRST] = exit_undefined,
 	[SVM_EXIT_IOIO - EXIT_TABLE_FIRST] = exit_port,
 	[SVM_EXIT_MSR - EXIT_TABLE_FIRST] = exit_msr,
+	[SVM_EXIT_TASK_SWITCH - EXIT_TABLE_FIRST] = exit_task_switch,
 	[SVM_EXIT_SHUTDOWN - EXIT_TABLE_FIRST] = exit_shutdown,
 	[SVM_EXIT_VMRUN - EXIT_TABLE_FIRST] = exit_undefined,
 	[SVM_EXIT_VMMCALL - EXIT_TABLE_FIRST] = exit_undefined,
@@ -56,6 +66,14 @@ static exit_fn *const exit_table[EXIT_TABLE_COUNT] = {
 	[SVM_EXIT_MWAIT - EXIT_TABLE_FIRST] = exit_undefined,
 	[SVM_EXIT_MWAIT_ARMED - EXIT_TABLE_FIRST] = exit_undefined,
 	[SVM_EXIT_XSETBV - EXIT_TABLE_FIRST] = exit_xsetbv,
+	[SVM_EXIT_INVPCID - EXIT_TABLE_FIRST] = exit_invpcid,
+};
+
+static exit_fn *const cr_table[] = {
+	[SVM_EXIT_CR0_READ] = exit_cr_read, [SVM_EXIT_CR3_READ] = exit_cr_read,
+	[SVM_EXIT_CR4_READ] = exit_cr_read, [SVM_EXIT_CR0_WRITE] = exit_cr0,
+	[SVM_EXIT_CR3_WRITE] = exit_cr3,    [SVM_EXIT_CR4_WRITE] = exit_cr4,
+	[SVM_EXIT_CR8_WRITE] = exit_cr8,
 };
 
 static enum svm_next exit_dispatch(struct vcpu *vcpu)
@@ -65,12 +83,12 @@ static enum svm_next exit_dispatch(struct vcpu *vcpu)
 
 	if (code == SVM_EXIT_NPF)
 		return exit_npf(vcpu);
+	if (code == SVM_EXIT_PAGE_FAULT)
+		return exit_page_fault(vcpu);
 	if (code - EXIT_TABLE_FIRST < EXIT_TABLE_COUNT)
 		handler = exit_table[code - EXIT_TABLE_FIRST];
-	else if (code == SVM_EXIT_CR4_WRITE)
-		handler = exit_cr4;
-	else if (code == SVM_EXIT_CR8_WRITE)
-		handler = exit_cr8;
+	else if (code < sizeof(cr_table) / sizeof(cr_table[0]))
+		handler = cr_table[code];
 	return handler != NULL ? handler(vcpu) : exit_unexpected(vcpu);
 }
 
@@ -109,7 +127,7 @@ static inline __attribute__((always_inline)) enum svm_next enter(struct vcpu *vc
 			  vmmu_error_text(error));
 		return SVM_STOP;
 	}
-	control->nested_cr3 = entry.root.addr;
+	*vcpu->root = entry.root.addr;
 	control->tlb_control = TLB_CONTROL_NONE;
 	if (entry.flush || vcpu->flush) {
 		control->tlb_control = svm_has(SVM_FEATURE_FLUSH_BY_ASID) ? TLB_CONTROL_FLUSH_ASID

@@ -51,8 +51,8 @@ static inline unsigned insn_bytes(struct vcpu *vcpu, uint16_t opcode)
 
 	if (vcpu->vmcb.control.next_rip != 0)
 		return (unsigned)(vcpu->vmcb.control.next_rip - save->rip);
-	if (code->linear == save->rip - offset && code->cr3 == save->cr3 && save->cs.base == 0 &&
-	    offset < FRAME_BYTES - 1) {
+	if (code->linear == save->rip - offset && code->cr3 == vcpu_cr3(vcpu) &&
+	    save->cs.base == 0 && offset < FRAME_BYTES - 1) {
 		memcpy(&found, code->host + offset, sizeof(found));
 		if (opcode < 0x100 && (uint8_t)found == opcode)
 			return 1;

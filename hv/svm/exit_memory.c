@@ -10,30 +10,35 @@
  * page tables in a place without memory end the run, with one exception: a fetch reads all
  * ones there, and that is no instruction. Out of line: resolved faults pass by here.
  */
-static __attribute__((noinline)) enum svm_next access_emulate(struct vcpu *vcpu,
-							      struct vmmu_fault fault)
+__attribute__((noinline)) enum svm_next memory_emulate(struct vcpu *vcpu, bool is_fetch)
 {
 	vcpu->kind = EXIT_KIND_MMIO;
-	if ((fault.flags & VMMU_FAULT_TABLE) != 0) {
-		guest_end(vcpu->guest, GUEST_CRASH,
-			  "the guest's page tables lie where there is no memory (0x%llx)",
-			  (unsigned long long)fault.gpa.addr);
-		return SVM_STOP;
-	}
 	if (vcpu->delivering) {
 		guest_end(vcpu->guest, GUEST_CRASH,
 			  "an exception could not be delivered: its stack or table is no memory");
 		return SVM_STOP;
 	}
-	if ((fault.access & VMMU_ACCESS_EXEC) != 0) {
+	if (is_fetch) {
 		svm_inject(vcpu, VECTOR_UD);
 		return SVM_RESUME;
 	}
 	return mmio_emulate(vcpu);
 }
 
-static __attribute__((noinline)) enum svm_next fault_failed(struct vcpu *vcpu,
-							    enum vmmu_outcome outcome, uint64_t gfn)
+static __attribute__((noinline)) enum svm_next access_emulate(struct vcpu *vcpu,
+							      struct vmmu_fault fault)
+{
+	if ((fault.flags & VMMU_FAULT_TABLE) != 0) {
+		guest_end(vcpu->guest, GUEST_CRASH,
+			  "the guest's page tables lie where there is no memory (0x%llx)",
+			  (unsigned long long)fault.gpa.addr);
+		return SVM_STOP;
+	}
+	return memory_emulate(vcpu, (fault.access & VMMU_ACCESS_EXEC) != 0);
+}
+
+__attribute__((noinline)) enum svm_next memory_failed(struct vcpu *vcpu, enum vmmu_outcome outcome,
+						      uint64_t gfn)
 {
 	const char *death = vmmu_vm_death(vcpu->guest->vm);
 
@@ -42,7 +47,7 @@ static __attribute__((noinline)) enum svm_next fault_failed(struct vcpu *vcpu,
 			  "the machine's memory is used up at guest frame 0x%llx; give it more",
 			  (unsigned long long)gfn);
 	else
-		guest_end(vcpu->guest, GUEST_CRASH, "nested page fault at frame 0x%llx: %s (%s)",
+		guest_end(vcpu->guest, GUEST_CRASH, "page fault at frame 0x%llx: %s (%s)",
 			  (unsigned long long)gfn, vmmu_outcome_name(outcome),
 			  death != NULL ? death : "no progress is possible");
 	return SVM_STOP;
@@ -76,5 +81,5 @@ enum svm_next exit_npf(struct vcpu *vcpu)
 	case VMMU_OUTCOME_COUNT:
 		break;
 	}
-	return fault_failed(vcpu, outcome, result.gfn.n);
+	return memory_failed(vcpu, outcome, result.gfn.n);
 }

@@ -3,6 +3,8 @@
 #ifndef HV_SVM_EXITS_H
 #define HV_SVM_EXITS_H
 
+#include <vmmu/fault.h>
+
 #include "svm.h"
 
 typedef enum svm_next exit_fn(struct vcpu *vcpu);
@@ -12,12 +14,19 @@ exit_fn exit_cpuid, exit_msr, exit_halt, exit_interrupt, exit_invd, exit_xsetbv,
 exit_fn exit_undefined, exit_port;
 
 /* exit_cr.c */
-exit_fn exit_cr0, exit_cr4, exit_cr8;
+exit_fn exit_cr0, exit_cr3, exit_cr4, exit_cr8, exit_cr_read;
 /* VMEXIT_INVALID that is QEMU's way to refuse a CR3: #GP then. False: it is not that. */
 bool exit_invalid_is_cr3(struct vcpu *vcpu);
 
 /* exit_memory.c */
 exit_fn exit_npf;
+/* An access where no memory is, or where it is read-only: done by the emulator. */
+enum svm_next memory_emulate(struct vcpu *vcpu, bool is_fetch);
+/* The library cannot help: ends the guest. */
+enum svm_next memory_failed(struct vcpu *vcpu, enum vmmu_outcome outcome, uint64_t gfn);
+
+/* exit_shadow.c: what exists only without nested paging. */
+exit_fn exit_page_fault, exit_invlpg, exit_invpcid;
 
 /* watch.c: NMIs, SMIs, INIT, and the command's requests. */
 exit_fn exit_nmi, exit_smi, exit_init;

@@ -42,7 +42,6 @@ static const struct {
 	uint32_t msr;
 	bool read, write;
 } msrs_passed[] = {
-	{0x00000010, true, false}, /* TSC: VMRUN adds the offset */
 	{0x0000001b, true, false}, /* APIC base */
 	{0x00000174, true, true},  /* SYSENTER_CS, _ESP, _EIP */
 	{0x00000175, true, true},

@@ -69,6 +69,18 @@ static void intercepts_set(struct vmcb_control *control)
 	control->msrpm = permissions_msrs();
 }
 
+/* What else is needed when the guest's tables are not what the CPU walks. */
+static void intercepts_set_shadow(struct vmcb_control *control)
+{
+	control->intercept_cr |=
+		INTERCEPT_CR_WRITE(0) | INTERCEPT_CR_READ(3) | INTERCEPT_CR_WRITE(3);
+	control->intercept_exceptions |= 1u << VECTOR_PF;
+	control->intercept_3 &= ~INTERCEPT_CR0_SELECTIVE;
+	control->intercept_3 |= INTERCEPT_INVLPG | INTERCEPT_TASK_SWITCH;
+	if (cpu_facts()->has_invpcid)
+		control->intercept_5 |= INTERCEPT_INVPCID;
+}
+
 static void mtrr_copy(struct vcpu *vcpu)
 {
 	static const uint32_t fixed[] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
@@ -95,10 +107,14 @@ struct vcpu *svm_vcpu_create(struct guest *guest)
 	vcpu->guest = guest;
 	vcpu->code.linear = UINT64_MAX;
 	vcpu->lint1 = 0x10000; /* masked, as after reset */
+	vcpu->shadow = guest->options.shadow;
+	vcpu->root = vcpu->shadow ? &vcpu->vmcb.save.cr3 : &vcpu->vmcb.control.nested_cr3;
 	intercepts_set(&vcpu->vmcb.control);
+	if (vcpu->shadow)
+		intercepts_set_shadow(&vcpu->vmcb.control);
 	mtrr_copy(vcpu);
 	vcpu->vmcb.control.asid = GUEST_ASID;
-	vcpu->vmcb.control.nested_control = NESTED_PAGING;
+	vcpu->vmcb.control.nested_control = vcpu->shadow ? 0 : NESTED_PAGING;
 	vcpu->vmcb.save.efer = EFER_SVME;
 	vcpu->vmcb.save.rflags = RFLAGS_FIXED;
 	vcpu->vmcb.save.dr6 = DR6_RESET;

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <vmmu/walk.h>
+
 #include "../report/cost.h"
 #include "layout.h"
 #include "vmcb.h"
@@ -28,7 +30,12 @@ struct vmmu_vcpu;
 	X(IO, "io", "intercepted port")                                                            \
 	X(HLT, "hlt", "HLT")                                                                       \
 	X(WAKE, "wake", "interrupt that ended a HLT")                                              \
-	X(CR, "cr", "write to a control register")                                                 \
+	X(CR, "cr", "control register: CR0, CR4, CR8")                                             \
+	X(CR3, "cr3", "shadow paging: CR3")                                                        \
+	X(PF, "pf", "shadow paging: page fault that the library resolved")                         \
+	X(PF_GUEST, "pf_guest", "shadow paging: page fault that is the guest's own")               \
+	X(PF_WRITE, "pf_write", "shadow paging: write to the guest's tables, emulated")            \
+	X(INVLPG, "invlpg", "shadow paging: INVLPG, INVPCID")                                      \
 	X(NMI, "nmi", "NMI, mostly the command's")                                                 \
 	X(XSETBV, "xsetbv", "XSETBV")
 
@@ -41,11 +48,16 @@ enum exit_kind {
 
 enum vector {
 	VECTOR_DB = 1,
+	VECTOR_NMI = 2,
+	VECTOR_BP = 3,
+	VECTOR_OF = 4,
 	VECTOR_UD = 6,
 	VECTOR_DF = 8,
+	VECTOR_TS = 10,
 	VECTOR_SS = 12,
 	VECTOR_GP = 13,
 	VECTOR_PF = 14,
+	VECTOR_NONE = 0x100,
 };
 
 /* The page of code that the guest last exited from: saves a walk per exit. */
@@ -53,6 +65,20 @@ struct code_page {
 	uint64_t linear;     /* page-aligned linear address, or UINT64_MAX */
 	uint64_t cr3;        /* CR3 that it was walked with */
 	const uint8_t *host; /* where it is */
+};
+
+/* The registers that decide on paging, as the guest has written them. */
+struct guest_cr {
+	uint64_t cr0, cr3, cr4;
+	uint64_t efer;     /* without SVME */
+	uint64_t pdpte[4]; /* PAE: as loaded with CR3 */
+};
+
+/* Rules of the paging mode that these registers make. */
+struct walk_cache {
+	uint64_t cr0, cr4, efer;
+	bool valid;
+	struct vmmu_walk_rules rules;
 };
 
 struct vcpu {
@@ -64,23 +90,31 @@ struct vcpu {
 
 	struct vmmu_vcpu *mmu;
 	struct guest *guest;
-	enum exit_kind kind;  /* of the exit that is handled, or was last */
-	bool flush;           /* drop cached translations at the next entry */
-	bool delivering;      /* the exit came while an event was being delivered */
-	bool halting;         /* in HLT, waiting for an interrupt (INTR intercept is on) */
-	bool nmi_blocked;     /* the guest's NMI handler runs, until its IRET */
-	bool nmi_sources;     /* the guest routed an interrupt as NMI */
-	bool poll_control;    /* an NMI came without a letter: look again at each exit */
-	uint8_t halt_bytes;   /* length of that HLT */
+	bool shadow;         /* no nested paging: CR0, CR3, CR4 and EFER in the VMCB are ours */
+	struct guest_cr cr;  /* shadow: the guest's; else unused. Read it by vcpu_cr0() and so on */
+	uint64_t *root;      /* field of the VMCB that takes the library's root */
+	enum exit_kind kind; /* of the exit that is handled, or was last */
+	bool flush;          /* drop cached translations at the next entry */
+	bool delivering;     /* the exit came while an event was being delivered */
+	bool halting;        /* in HLT, waiting for an interrupt (INTR intercept is on) */
+	bool nmi_blocked;    /* the guest's NMI handler runs, until its IRET */
+	bool nmi_sources;    /* the guest routed an interrupt as NMI */
+	bool poll_control;   /* an NMI came without a letter: look again at each exit */
+	uint8_t halt_bytes;  /* length of that HLT */
 	uint32_t nmi_waiting; /* NMIs the guest sent to itself, not injected yet */
 	uint64_t halt_rip;
 	struct code_page code;
-	uint64_t fault_gpa; /* of the last nested page fault */
+	struct walk_cache walk;
+	uint64_t fault_gpa;      /* of the last nested page fault */
+	uint64_t fault_gva;      /* shadow: of the last page fault */
+	uint64_t stubborn_rip;   /* instruction that made the last table go, see exit_shadow.c */
+	uint64_t stubborn_exits; /* vcpu->exits then */
+	uint32_t stubborn_times;
 	uint64_t exits;
 	uint64_t tsc_last; /* #VMEXIT of the exit before */
 
 	/* Watchdog: what the last look saw. */
-	uint64_t watch_rip;
+	uint64_t watch_digest; /* of all registers */
 	uint64_t watch_exits;
 	uint32_t watch_same;
 
@@ -108,6 +142,28 @@ static inline uint64_t *vcpu_reg(struct vcpu *vcpu, unsigned number)
 	return number == 4 ? &vcpu->vmcb.save.rsp : &vcpu->regs[number];
 }
 
+/* Control registers as the guest has them. */
+static inline uint64_t vcpu_cr0(const struct vcpu *vcpu)
+{
+	return vcpu->shadow ? vcpu->cr.cr0 : vcpu->vmcb.save.cr0;
+}
+
+static inline uint64_t vcpu_cr3(const struct vcpu *vcpu)
+{
+	return vcpu->shadow ? vcpu->cr.cr3 : vcpu->vmcb.save.cr3;
+}
+
+static inline uint64_t vcpu_cr4(const struct vcpu *vcpu)
+{
+	return vcpu->shadow ? vcpu->cr.cr4 : vcpu->vmcb.save.cr4;
+}
+
+static inline uint64_t vcpu_efer(const struct vcpu *vcpu)
+{
+	return vcpu->shadow ? vcpu->cr.efer : vcpu->vmcb.save.efer & ~(UINT64_C(1) << 12);
+}
+
+/* EFER.LMA is the one bit of the four registers that is always the guest's in the VMCB, too. */
 static inline bool vcpu_is_64bit(const struct vcpu *vcpu)
 {
 	return (vcpu->vmcb.save.cs.attributes & SEGMENT_LONG) != 0 &&

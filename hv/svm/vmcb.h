@@ -16,6 +16,8 @@
 #define INTERCEPT_INIT (1u << 3)
 #define INTERCEPT_CR0_SELECTIVE (1u << 5)
 #define INTERCEPT_IRET (1u << 20)
+#define INTERCEPT_INVLPG (1u << 25)
+#define INTERCEPT_TASK_SWITCH (1u << 29)
 #define INTERCEPT_CPUID (1u << 18)
 #define INTERCEPT_INVD (1u << 22)
 #define INTERCEPT_HLT (1u << 24)
@@ -38,7 +40,11 @@
 #define INTERCEPT_MWAIT_ARMED (1u << 12)
 #define INTERCEPT_XSETBV (1u << 13)
 
+/* Word 5 of the intercepts. */
+#define INTERCEPT_INVPCID (1u << 2)
+
 /* Bits 0-15 of the CR word: reads, 16-31: writes. */
+#define INTERCEPT_CR_READ(n) (1u << (n))
 #define INTERCEPT_CR_WRITE(n) (1u << (16 + (n)))
 
 #define TLB_CONTROL_NONE 0u
@@ -83,7 +89,8 @@ struct vmcb_control {
 	uint32_t intercept_exceptions;
 	uint32_t intercept_3;
 	uint32_t intercept_4;
-	uint8_t reserved_14[0x3c - 0x14];
+	uint32_t intercept_5;
+	uint8_t reserved_18[0x3c - 0x18];
 	uint16_t pause_threshold;
 	uint16_t pause_count;
 	uint64_t iopm;
@@ -155,10 +162,14 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 
 /* Exit codes; the names go into reports. */
 #define SVM_EXITS(X)                                                                               \
+	X(CR0_READ, 0x000, "read of CR0")                                                          \
+	X(CR3_READ, 0x003, "read of CR3")                                                          \
+	X(CR4_READ, 0x004, "read of CR4")                                                          \
 	X(CR0_WRITE, 0x010, "write to CR0")                                                        \
 	X(CR3_WRITE, 0x013, "write to CR3")                                                        \
 	X(CR4_WRITE, 0x014, "write to CR4")                                                        \
 	X(CR8_WRITE, 0x018, "write to CR8")                                                        \
+	X(PAGE_FAULT, 0x04e, "page fault")                                                         \
 	X(INTR, 0x060, "physical interrupt")                                                       \
 	X(NMI, 0x061, "NMI")                                                                       \
 	X(SMI, 0x062, "SMI")                                                                       \
@@ -169,10 +180,12 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 	X(IRET, 0x074, "IRET")                                                                     \
 	X(INVD, 0x076, "INVD")                                                                     \
 	X(HLT, 0x078, "HLT")                                                                       \
+	X(INVLPG, 0x079, "INVLPG")                                                                 \
 	X(INVLPGA, 0x07a, "INVLPGA")                                                               \
 	X(IOIO, 0x07b, "port access")                                                              \
 	X(MSR, 0x07c, "RDMSR or WRMSR")                                                            \
 	X(FERR_FREEZE, 0x07e, "x87 error freeze")                                                  \
+	X(TASK_SWITCH, 0x07d, "task switch")                                                       \
 	X(SHUTDOWN, 0x07f, "shutdown (triple fault)")                                              \
 	X(VMRUN, 0x080, "VMRUN")                                                                   \
 	X(VMMCALL, 0x081, "VMMCALL")                                                               \
@@ -185,6 +198,7 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 	X(MWAIT, 0x08b, "MWAIT")                                                                   \
 	X(MWAIT_ARMED, 0x08c, "MWAIT (armed)")                                                     \
 	X(XSETBV, 0x08d, "XSETBV")                                                                 \
+	X(INVPCID, 0x0a2, "INVPCID")                                                               \
 	X(NPF, 0x400, "nested page fault")
 
 /* VMEXIT_INVALID. QEMU stores it without sign: only the low half of the exit code counts. */

@@ -12,19 +12,39 @@
 enum { STALL_LOOKS = 3 };
 
 /* Interrupts off, the same RIP, and no exit but the looks themselves. */
+/* A number that differs when any register differs: a loop that counts is no standstill. */
+static uint64_t registers_digest(const struct vcpu *vcpu)
+{
+	const struct vmcb_save *save = &vcpu->vmcb.save;
+	uint64_t digest = save->rip;
+
+	digest = (digest ^ save->rflags) * UINT64_C(0x9e3779b97f4a7c15);
+	digest = (digest ^ save->rax) * UINT64_C(0x9e3779b97f4a7c15);
+	digest = (digest ^ save->rsp) * UINT64_C(0x9e3779b97f4a7c15);
+	for (unsigned i = 0; i < 16; i++)
+		if (i != 0 && i != 4)
+			digest = (digest ^ vcpu->regs[i]) * UINT64_C(0x9e3779b97f4a7c15);
+	return digest;
+}
+
 static enum svm_next watch_look(struct vcpu *vcpu)
 {
 	const struct vmcb_save *save = &vcpu->vmcb.save;
-	bool same = save->rip == vcpu->watch_rip && vcpu->exits == vcpu->watch_exits + 1 &&
+	uint64_t digest = registers_digest(vcpu);
+	bool same = digest == vcpu->watch_digest && vcpu->exits == vcpu->watch_exits + 1 &&
 		    (save->rflags & RFLAGS_IF) == 0;
 
 	vcpu->watch_same = same ? vcpu->watch_same + 1 : 1;
-	vcpu->watch_rip = save->rip;
+	vcpu->watch_digest = digest;
 	vcpu->watch_exits = vcpu->exits;
-	if (vcpu->watch_same < STALL_LOOKS || (save->rflags & RFLAGS_IF) != 0)
+	if (vcpu->watch_same < STALL_LOOKS || (save->rflags & RFLAGS_IF) != 0) {
+		report_line("alive rip 0x%llx, %llu exits", (unsigned long long)save->rip,
+			    (unsigned long long)vcpu->exits);
 		return SVM_RESUME;
+	}
 	guest_end(vcpu->guest, GUEST_STALL,
-		  "the guest stands at one instruction with interrupts off and cannot go on");
+		  "with interrupts off no register of the guest has changed over %u looks",
+		  (unsigned)STALL_LOOKS);
 	return SVM_STOP;
 }
 
@@ -35,6 +55,9 @@ static enum svm_next watch_letter(struct vcpu *vcpu, int letter)
 		return watch_look(vcpu);
 	case 't':
 		guest_end(vcpu->guest, GUEST_TIMEOUT, "the time given to the guest is over");
+		return SVM_STOP;
+	case 'd':
+		guest_end(vcpu->guest, GUEST_DONE, NULL);
 		return SVM_STOP;
 	default:
 		return SVM_RESUME;
