@@ -6,10 +6,10 @@ BUILD = build
 ARGS =
 PREFIX = /usr/local
 
-SOURCE_FOLDERS = $(wildcard cli examples guests hv include ports src tests tools)
+SOURCE_FOLDERS = $(wildcard bench cli examples guests hv include ports src tests tools)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup build run test test-long check-format install clean
+.PHONY: help setup build run test test-long bench micro check-format install clean
 
 help:
 	@echo "make build         build everything; the command is $(BUILD)/vmmu"
@@ -17,6 +17,9 @@ help:
 	@echo "                   (ARGS='--huge off ...' for options; vmmu run --help lists them)"
 	@echo "make test          every test, then the guest boots; about 12 minutes on two cores"
 	@echo "make test-long     the same, and the long tests"
+	@echo "make bench         the costs beside Linux KVM's, in instructions; about 6 minutes"
+	@echo "                   (ARGS=--quick: the most important ones, in one minute)"
+	@echo "make micro         the library's own paths in instructions and nanoseconds"
 	@echo "make check-format  is every C file formatted as .clang-format says?"
 	@echo "make install       install library, headers and command below PREFIX=$(PREFIX)"
 	@echo "make clean         remove $(BUILD)/"
@@ -40,6 +43,14 @@ test: build
 
 test-long: build
 	@python3 scripts/run-tests.py $(BUILD) --long $(ARGS)
+
+bench: build
+	@scripts/setup.sh bench
+	@python3 bench/run.py $(BUILD) $(ARGS)
+
+micro: build
+	@scripts/setup.sh bench
+	@python3 bench/micro.py $(BUILD) $(ARGS)
 
 check-format: setup
 	@find $(SOURCE_FOLDERS) -name '*.[ch]' -print0 | xargs -0 clang-format --dry-run -Werror

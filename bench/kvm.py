@@ -14,9 +14,8 @@ MODES = {
     'shadow': ('tdp_mmu=0', 'npt=0'),
 }
 
-MODE_TEXT = {'npt': 'npt=1', 'npt_old': 'tdp_mmu=0', 'shadow': 'npt=0'}
-
-# name: step of kvm/init and its words; for run: sets, MiB of data, page size, memory there beforehand
+# name: step of kvm/init and its words; those of run are sets, MiB of data, page size, and whether
+# memory is there beforehand
 FULL = {
     '4k': ('run', 'exits,touch,tables', 512, 'small', 'prefault'),
     '2m': ('run', 'touch', 512, 'huge', 'prefault'),

@@ -57,6 +57,10 @@ def vmmu(build, work, limit, mmu='npt'):
     return figures(results)
 
 
+def vmmu_shadow(build, work, limit):
+    return vmmu(build, work, limit, 'shadow')
+
+
 def in_kvm(build, work, limit, say):
     """{mode: figures}, kernel release."""
     results, kernel = kvm.measure(build, work, ('npt', 'shadow'), kvm.LINUX, False, limit, say,

@@ -7,10 +7,12 @@ set -eu
 
 packages="
 	meson ninja-build pkg-config
-	gcc libc6-dev clang lld libclang-rt-14-dev clang-format clang-tidy
+	gcc gcc-multilib libc6-dev clang lld libclang-rt-14-dev clang-format clang-tidy
 	libjansson-dev libcmocka-dev libzydis-dev
 	qemu-system-x86 cpio python3
 "
+# Only benchmarks draw charts and count instructions of programs.
+[ "${1:-}" != bench ] || packages="$packages gnuplot-nox valgrind"
 
 say() {
 	echo "setup: $*" >&2

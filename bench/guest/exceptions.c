@@ -32,11 +32,11 @@ static void gate_set(unsigned vector, void (*handler)(void))
 	uint64_t offset = (uintptr_t)handler;
 
 	gates[vector] = (struct gate){
-	    .offset_0 = (uint16_t)offset,
-	    .selector = CODE_SELECTOR,
-	    .type = INTERRUPT_GATE,
-	    .offset_16 = (uint16_t)(offset >> 16),
-	    .offset_32 = (uint32_t)(offset >> 32),
+		.offset_0 = (uint16_t)offset,
+		.selector = CODE_SELECTOR,
+		.type = INTERRUPT_GATE,
+		.offset_16 = (uint16_t)(offset >> 16),
+		.offset_32 = (uint32_t)(offset >> 32),
 	};
 }
 

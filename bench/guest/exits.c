@@ -97,7 +97,7 @@ static inline void do_write_apic(void)
 
 /* The least of many, so that what happens only once does not count. */
 #define MEASURE(operation)                                                                         \
-	static uint64_t measure_##operation(void)                                                  \
+	__attribute__((noinline)) static uint64_t measure_##operation(void)                        \
 	{                                                                                          \
 		uint64_t least = UINT64_MAX;                                                       \
                                                                                                    \

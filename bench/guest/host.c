@@ -20,7 +20,7 @@ enum host_operation {
 };
 
 #define HOST_ANSWER UINT32_C(0x756d6d76)
-#define HOST_LACKS  UINT64_MAX
+#define HOST_LACKS UINT64_MAX
 
 #define WINDOW (UINT64_C(1) << 39)
 

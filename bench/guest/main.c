@@ -10,8 +10,8 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } sets[] = {
-    {"exits", bench_exits}, {"touch", bench_touch}, {"tables", bench_tables},
-    {"dirty", bench_dirty}, {"slots", bench_slots},
+	{"exits", bench_exits}, {"touch", bench_touch}, {"tables", bench_tables},
+	{"dirty", bench_dirty}, {"slots", bench_slots},
 };
 
 /* Behind @prefix, or NULL. */

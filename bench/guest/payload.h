@@ -17,21 +17,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MIB(n)        ((uint64_t)(n) << 20)
-#define PAGE_BYTES    UINT64_C(4096)
-#define HUGE_BYTES    MIB(2)
+#define MIB(n) ((uint64_t)(n) << 20)
+#define PAGE_BYTES UINT64_C(4096)
+#define HUGE_BYTES MIB(2)
 #define TABLE_ENTRIES 512u
 
 #define TABLES_START MIB(8)
-#define TABLES_END   MIB(32)
+#define TABLES_END MIB(32)
 #define FRAMES_START MIB(32)
-#define DATA_START   MIB(64)
-#define DATA_BYTES   MIB(512)
+#define DATA_START MIB(64)
+#define DATA_BYTES MIB(512)
 
 /* What a device would be, if there were one: no memory, and known to the monitor. */
 #define MMIO_OUTSIDE UINT64_C(0xd0000000) /* 256 pages: to user space, where there is one */
-#define MMIO_INSIDE  UINT64_C(0xd0200000) /* one page: dropped by the hypervisor itself */
-#define MMIO_APIC    UINT64_C(0xfee00000)
+#define MMIO_INSIDE UINT64_C(0xd0200000)  /* one page: dropped by the hypervisor itself */
+#define MMIO_APIC UINT64_C(0xfee00000)
 
 enum ports {
 	PORT_COM1 = 0x3f8,

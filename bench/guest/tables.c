@@ -8,9 +8,12 @@
 
 enum { ROUNDS = 8, PAGES = TABLE_ENTRIES, SWITCHES = 64, PROCESS_TABLES = 4 };
 
-#define WINDOW   (UINT64_C(1) << 40)
+#define WINDOW (UINT64_C(1) << 40)
 #define FRAMES_A (FRAMES_START + ENTRY_DATA)
 #define FRAMES_B (FRAMES_START + PAGES * PAGE_BYTES + ENTRY_DATA)
+
+/* Out of line, so that bench/profile.py finds where each begins. */
+#define WORKLOAD static __attribute__((noinline)) void
 
 static uint64_t *space;
 static uint64_t *table; /* maps the window in @space */
@@ -59,7 +62,7 @@ static void put_table(const char *operation, uint64_t took, uint64_t parts)
 
 enum { SINGLE = 1000 };
 
-static void measure_single(void)
+WORKLOAD measure_single(void)
 {
 	uint64_t value[2] = {FRAMES_A, FRAMES_B};
 	uint64_t start = ticks();
@@ -130,7 +133,7 @@ static uint64_t mask_timed(uint64_t mask)
 }
 
 /* 512 entries are rewritten, one flush for all. */
-static void measure_batch(void)
+WORKLOAD measure_batch(void)
 {
 	uint64_t set[ROUNDS], load[ROUNDS], touch[ROUNDS], total[ROUNDS];
 
@@ -146,7 +149,7 @@ static void measure_batch(void)
 	put_table("batch", least_of(total, ROUNDS), 1);
 }
 
-static void measure_munmap(void)
+WORKLOAD measure_munmap(void)
 {
 	uint64_t clear[ROUNDS], load[ROUNDS], set[ROUNDS], touch[ROUNDS], total[ROUNDS];
 
@@ -177,7 +180,7 @@ static uint64_t clear_each(void)
 	return ticks_since(start);
 }
 
-static void measure_munmap_each(void)
+WORKLOAD measure_munmap_each(void)
 {
 	uint64_t clear[ROUNDS], again[ROUNDS];
 
@@ -191,7 +194,7 @@ static void measure_munmap_each(void)
 }
 
 /* A fork's write protection, then the copies: the same frames made writable one by one. */
-static void measure_cow(void)
+WORKLOAD measure_cow(void)
 {
 	uint64_t protect[ROUNDS], copy[ROUNDS];
 
@@ -213,7 +216,7 @@ static void measure_cow(void)
 	put_table("cow", least_of(copy, ROUNDS), 1);
 }
 
-static void measure_age(void)
+WORKLOAD measure_age(void)
 {
 	uint64_t clear[ROUNDS], write[ROUNDS];
 
@@ -226,7 +229,7 @@ static void measure_age(void)
 }
 
 /* The guest's own page faults: its handler fills in the entry. */
-static void measure_demand(void)
+WORKLOAD measure_demand(void)
 {
 	uint64_t touch[ROUNDS];
 
@@ -241,7 +244,7 @@ static void measure_demand(void)
 	put_table("demand", least_of(touch, ROUNDS), PAGES);
 }
 
-static void measure_switch(const char *operation, uint64_t *other, uint64_t pages)
+WORKLOAD measure_switch(const char *operation, uint64_t *other, uint64_t pages)
 {
 	uint64_t *spaces[2] = {space, other};
 	uint64_t took[ROUNDS];
@@ -260,7 +263,7 @@ static void measure_switch(const char *operation, uint64_t *other, uint64_t page
 	put_table(operation, least_of(took, ROUNDS), SWITCHES);
 }
 
-static void measure_switches(void)
+WORKLOAD measure_switches(void)
 {
 	uint64_t *other = space_new();
 
@@ -301,7 +304,7 @@ static void process_clear(const struct process *process)
 }
 
 /* Made, run, ended, and its page tables used as data: what fork, exec and exit come to. */
-static void measure_process(void)
+WORKLOAD measure_process(void)
 {
 	struct process process = {table_new(), table_new(), table_new(), table_new()};
 	uint64_t build[ROUNDS], run[ROUNDS], end[ROUNDS], reuse[ROUNDS], total[ROUNDS];

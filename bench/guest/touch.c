@@ -7,7 +7,7 @@
 
 enum { PAGES = 4096, HUGE_PAGES = 128 };
 
-#define PIECE  (PAGES * PAGE_BYTES)
+#define PIECE (PAGES * PAGE_BYTES)
 #define WINDOW (UINT64_C(1) << 39) /* second entry of the top table */
 
 static void put_touch(const char *operation, uint64_t took, uint64_t pages)

@@ -78,7 +78,7 @@ static void event_add(const struct machine *machine, uint64_t address, uint32_t 
 		      uint32_t flags)
 {
 	struct kvm_ioeventfd event = {
-	    .addr = address, .len = bytes, .fd = eventfd(0, 0), .flags = flags};
+		.addr = address, .len = bytes, .fd = eventfd(0, 0), .flags = flags};
 
 	do_ioctl(machine->vm, KVM_IOEVENTFD, &event, "KVM_IOEVENTFD");
 }
@@ -86,7 +86,7 @@ static void event_add(const struct machine *machine, uint64_t address, uint32_t 
 static void cpuid_pass(const struct machine *machine)
 {
 	size_t bytes =
-	    sizeof(struct kvm_cpuid2) + CPUID_ENTRIES_MAX * sizeof(struct kvm_cpuid_entry2);
+		sizeof(struct kvm_cpuid2) + CPUID_ENTRIES_MAX * sizeof(struct kvm_cpuid_entry2);
 	struct kvm_cpuid2 *cpuid = calloc(1, bytes);
 
 	if (!cpuid)
@@ -110,12 +110,12 @@ static void machine_make(struct machine *machine, bool huge, bool prefault)
 	machine->vcpu = do_ioctl(machine->vm, KVM_CREATE_VCPU, 0, "KVM_CREATE_VCPU");
 	bytes = do_ioctl(machine->kvm, KVM_GET_VCPU_MMAP_SIZE, 0, "KVM_GET_VCPU_MMAP_SIZE");
 	machine->run =
-	    mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, machine->vcpu, 0);
+		mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, machine->vcpu, 0);
 	if (machine->run == MAP_FAILED)
 		fail("mmap of the vCPU: %s", strerror(errno));
 	cpuid_pass(machine);
 	machine->memory =
-	    memory_make(DATA_START + machine->data_bytes + EXTRA_BYTES, huge, prefault);
+		memory_make(DATA_START + machine->data_bytes + EXTRA_BYTES, huge, prefault);
 	slots_make(machine);
 	event_add(machine, PORT_INSIDE, 1, KVM_IOEVENTFD_FLAG_PIO);
 	event_add(machine, MMIO_INSIDE, 4, 0);
@@ -124,13 +124,13 @@ static void machine_make(struct machine *machine, bool huge, bool prefault)
 static struct kvm_segment segment_flat(uint8_t type, uint16_t selector)
 {
 	return (struct kvm_segment){
-	    .limit = UINT32_MAX,
-	    .selector = selector,
-	    .type = type,
-	    .present = 1,
-	    .db = 1,
-	    .s = 1,
-	    .g = 1,
+		.limit = UINT32_MAX,
+		.selector = selector,
+		.type = type,
+		.present = 1,
+		.db = 1,
+		.s = 1,
+		.g = 1,
 	};
 }
 
@@ -139,7 +139,7 @@ static void registers_set(const struct machine *machine, uint32_t entry)
 {
 	struct kvm_segment data = segment_flat(3, 16);
 	struct kvm_regs registers = {
-	    .rip = entry, .rax = 0x2badb002, .rbx = LOAD_INFO, .rflags = 2};
+		.rip = entry, .rax = 0x2badb002, .rbx = LOAD_INFO, .rflags = 2};
 	struct kvm_sregs special;
 
 	do_ioctl(machine->vcpu, KVM_GET_SREGS, &special, "KVM_GET_SREGS");
@@ -199,12 +199,11 @@ static int machine_run(struct machine *machine)
 	}
 }
 
-/* The machine has one CPU: without this, figures would hold the time slices of kernel threads. */
-static void run_undisturbed(void)
+void run_first(bool first)
 {
-	const struct sched_param first = {.sched_priority = 1};
+	const struct sched_param parameter = {.sched_priority = first ? 1 : 0};
 
-	if (sched_setscheduler(0, SCHED_FIFO, &first) != 0)
+	if (sched_setscheduler(0, first ? SCHED_FIFO : SCHED_OTHER, &parameter) != 0)
 		fail("sched_setscheduler: %s", strerror(errno));
 }
 
@@ -220,7 +219,7 @@ int main(int argc, char **argv)
 	(void)setvbuf(stdout, NULL, _IOFBF, OUTPUT_BYTES);
 	machine.data_bytes = (uint64_t)atoi(argv[3]) << 20;
 	machine_make(&machine, strcmp(argv[4], "huge") == 0, strcmp(argv[5], "prefault") == 0);
-	run_undisturbed();
+	run_first(true);
 	registers_set(&machine, load_multiboot(&machine, argv[1], argv[2]));
 	return machine_run(&machine);
 }

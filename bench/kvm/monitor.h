@@ -10,13 +10,13 @@
 #define PAGE_BYTES UINT64_C(4096)
 #define HUGE_BYTES (UINT64_C(2) << 20)
 
-#define DATA_START  (UINT64_C(64) << 20)
+#define DATA_START (UINT64_C(64) << 20)
 #define EXTRA_BYTES (UINT64_C(4) << 20) /* for the slot that comes and goes */
 
 /* Where the multiboot information lies, the command line behind it. */
 #define LOAD_INFO 0x7000
 #define LOAD_LINE 0x8000
-#define LOAD_END  0x9000
+#define LOAD_END 0x9000
 
 struct machine {
 	int kvm, vm, vcpu;
@@ -32,6 +32,13 @@ __attribute__((noreturn, format(printf, 1, 2))) void fail(const char *format, ..
 
 /* ioctl() that must succeed. */
 int do_ioctl(int fd, unsigned long request, const void *argument, const char *name);
+
+/*
+ * Before everything else, or as any other process. The machine has one CPU: figures of the guest
+ * would hold the time slices of kernel threads. Operations that wait for kernel threads would
+ * wait for longer if these came last.
+ */
+void run_first(bool first);
 
 /* The ELF32 file @path and its command line into guest memory. Return: where to start. */
 uint32_t load_multiboot(const struct machine *machine, const char *path, const char *line);

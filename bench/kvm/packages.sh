@@ -4,7 +4,7 @@
 #
 #   packages.sh GUEST OUT
 #
-# GUEST is the folder of the default guest (guests/default-guest.sh has filled it); OUT gets
+# GUEST is the folder of the default guest (guests/guest.sh has filled it); OUT gets
 # kvm.ko, kvm-amd.ko and irqbypass.ko. Does nothing when they are there. No root is needed.
 set -eu
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * First process of a Linux guest: what programs do that changes page tables, timed by RDTSC,
- * then power off. Started as "workloads exit" it just ends: that is
- * the program that fork + exec starts.
+ * then power off. Started with the word "exit" it just ends: that is the program that fork + exec
+ * starts.
  */
 #include <signal.h>
 #include <stdint.h>
