@@ -31,6 +31,7 @@ struct cli_command {
 
 /* The subcommands, each in its own file. Return: the process's exit status. */
 int run_main(int argc, char **argv);
+int bench_main(int argc, char **argv);
 
 /* Print "vmmu: ..." as one line on standard error; control characters are shown as '?'. */
 void cli_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -8,14 +8,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FULL       65536u
-#define CHUNK      4096u
+#define FULL 65536u
+#define CHUNK 4096u
 #define LINE_LIMIT 8192u
 
 #define KEY_ESCAPE 0x01 /* Ctrl-A */
 
-#define OK_LINE     "vmmu-guest: ok token="
+#define OK_LINE "vmmu-guest: ok token="
 #define FAILED_LINE "vmmu-guest: FAILED "
+
+/* Plain text, the cursor visible, below a screen of 25 lines. */
+#define SCREEN_END "\033[0m\033[?25h\033[25;1H"
 
 /* The terminal as it was, for exit() from anywhere. */
 static struct console *raw_console;
@@ -28,11 +31,14 @@ static void restore_terminal(void)
 	}
 }
 
-void console_open(struct console *console, const char *token, bool interactive)
+void console_open(struct console *console, const struct run_guest *guest, bool interactive)
 {
 	struct termios raw;
 
-	*console = (struct console){.token = token, .at_line_start = true};
+	*console = (struct console){.token = guest->token, .at_line_start = true};
+	console->goal = guest->goal;
+	console->broken = guest->goal ? guest->kind->broken : NULL;
+	console->draws = guest->kind && guest->kind->draws;
 	if (!interactive || tcgetattr(STDIN_FILENO, &console->saved) != 0)
 		return;
 	raw = console->saved;
@@ -47,6 +53,8 @@ void console_open(struct console *console, const char *token, bool interactive)
 void console_close(struct console *console)
 {
 	console_clear_progress(console);
+	if (console->draws && isatty(STDOUT_FILENO))
+		cli_buffer_add(&console->out, SCREEN_END, strlen(SCREEN_END));
 	if (!console->at_line_start)
 		cli_buffer_add(&console->out, "\n", 1);
 	while (console->out.used > 0 && !console->out_lost) {
@@ -108,6 +116,32 @@ static void add_output(struct console *console, const char *data, size_t bytes)
 	}
 }
 
+static bool ends_with(const struct console *console, const char *words)
+{
+	size_t length = strlen(words);
+
+	return console->recent_used >= length &&
+	       memcmp(console->recent + console->recent_used - length, words, length) == 0;
+}
+
+/* Look for the words that end the run: they may come in pieces, and without an end of line. */
+static void inspect_text(struct console *console, const char *data, size_t bytes)
+{
+	for (size_t i = 0; i < bytes && !console->saw_ok && !console->failed; i++) {
+		if (console->recent_used == RECENT - 1) {
+			console->recent_used = RECENT / 2;
+			(void)memmove(console->recent, console->recent + RECENT / 2 - 1,
+				      RECENT / 2);
+		}
+		console->recent[console->recent_used++] = data[i] ? data[i] : ' ';
+		console->recent[console->recent_used] = '\0';
+		if (ends_with(console, console->goal))
+			console->saw_ok = true;
+		else if (console->broken && ends_with(console, console->broken))
+			console->failed = cli_format("it said '%s'", console->broken);
+	}
+}
+
 void console_guest_wrote(struct console *console, const char *data, size_t bytes)
 {
 	char *line;
@@ -117,8 +151,12 @@ void console_guest_wrote(struct console *console, const char *data, size_t bytes
 	console_clear_progress(console);
 	console->at_line_start = data[bytes - 1] == '\n';
 	add_output(console, data, bytes);
-	cli_buffer_add(&console->line, data, bytes);
-	while ((line = cli_buffer_take_line(&console->line, LINE_LIMIT)) != NULL) {
+	if (!console->goal)
+		cli_buffer_add(&console->line, data, bytes);
+	if (console->goal)
+		inspect_text(console, data, bytes);
+	while (!console->goal &&
+	       (line = cli_buffer_take_line(&console->line, LINE_LIMIT)) != NULL) {
 		inspect_line(console, line);
 		free(line);
 	}

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Which guest is started, with what command line, and where the default one comes from. All words
- * that the default kernel gets are here and nowhere else.
- */
+/* The guest of a run: its files, its command line, its token, and how it is made when missing. */
 #include "run.h"
 
 #include <errno.h>
@@ -18,14 +15,8 @@
 /* Longest command line that Linux keeps, in characters. */
 #define COMMAND_LINE_MAX 2047
 
-/*
- * console: the serial port that the command shows. panic, reboot: a crash ends the run, by triple
- * fault, instead of waiting. The others leave out what only costs time in an emulator: self tests,
- * mitigations, the timer check, clock and lock-up watchdogs. loglevel keeps the boot to a page.
- */
-#define DEFAULT_COMMAND_LINE                                                                       \
-	"console=ttyS0 panic=-1 reboot=t cryptomgr.notests mitigations=off no_timer_check "        \
-	"tsc=reliable nowatchdog loglevel=6"
+/* Guests of ours end long before; this is for one that hangs. */
+#define DEFAULT_TIMEOUT_MS 600000
 
 #define TOKEN_KEY "vmmu.token="
 
@@ -56,6 +47,7 @@ static char *cache_folder(void)
 
 void run_find_places(struct run_places *places, const struct run_options *options)
 {
+	const struct guest_kind *kind = options->guest ? options->guest : guest_at(0);
 	char *folder = folder_of_command();
 	char *mark = cli_format("%s/build.ninja", folder);
 	char *image;
@@ -70,9 +62,10 @@ void run_find_places(struct run_places *places, const struct run_options *option
 		places->guest_folder = cache_folder();
 	}
 	places->hypervisor = options->hypervisor ? cli_copy(options->hypervisor) : cli_copy(image);
-	places->guest_script = cli_format("%s/default-guest.sh", places->guest_parts);
-	places->guest_kernel = cli_format("%s/vmlinuz", places->guest_folder);
-	places->guest_initrd = cli_format("%s/initrd.cpio", places->guest_folder);
+	places->guest_script = cli_format("%s/guest.sh", places->guest_parts);
+	places->guest_kernel = cli_format("%s/%s", places->guest_folder, kind->kernel);
+	places->guest_initrd =
+		kind->initrd ? cli_format("%s/%s", places->guest_folder, kind->initrd) : NULL;
 	free(image);
 	free(mark);
 	free(folder);
@@ -113,21 +106,41 @@ static int check_append(const char *append, size_t taken)
 	return CLI_OK;
 }
 
+int run_choose_guest(struct run_options *options)
+{
+	const struct guest_kind *kind;
+
+	if (options->guest && options->kernel)
+		return cli_refuse("--guest names a kernel of its own; it cannot be given together "
+				  "with --kernel");
+	if (!options->guest && !options->kernel)
+		options->guest = guest_at(0);
+	kind = options->guest ? options->guest : guest_at(0);
+	if (options->memory_bytes == 0)
+		options->memory_bytes = kind->memory_bytes;
+	if (options->timeout_ms < 0 && options->guest && !options->initrd && !options->interactive)
+		options->timeout_ms = DEFAULT_TIMEOUT_MS;
+	return CLI_OK;
+}
+
 int run_plan_guest(struct run_guest *guest, const struct run_options *options,
 		   const struct run_places *places)
 {
+	const struct guest_kind *kind = options->guest;
 	const char *append = options->append ? options->append : "";
 	char *base = cli_copy("");
 	int status;
 
-	guest->is_default_kernel = !options->kernel;
-	guest->is_ours = guest->is_default_kernel && !options->initrd;
-	guest->kernel = options->kernel ? options->kernel : places->guest_kernel;
+	guest->kind = kind;
+	guest->is_ours = kind && !options->initrd;
+	guest->goal = guest->is_ours && !options->interactive ? kind->goal : NULL;
+	guest->kernel = kind ? places->guest_kernel : options->kernel;
 	guest->initrd = guest->is_ours ? places->guest_initrd : options->initrd;
-	if (guest->is_default_kernel) {
+	if (kind) {
+		bool shell = guest->is_ours && options->interactive && !kind->goal;
+
 		free(base);
-		base = cli_format("%s%s", DEFAULT_COMMAND_LINE,
-				  guest->is_ours && options->interactive ? " vmmu.shell" : "");
+		base = cli_format("%s%s", kind->words, shell ? " vmmu.shell" : "");
 	}
 	status = check_append(append, strlen(base));
 	guest->command_line = cli_format("%s%s%s", base, *base && *append ? " " : "", append);
@@ -151,7 +164,7 @@ static bool make_folder(const char *path)
 	return ok;
 }
 
-int run_make_default_guest(const struct run_places *places)
+int run_make_guest(const struct run_places *places, const char *name)
 {
 	int status = 0;
 	pid_t pid;
@@ -169,13 +182,13 @@ int run_make_default_guest(const struct run_places *places)
 	if (pid == 0) {
 		(void)dup2(STDERR_FILENO, STDOUT_FILENO);
 		(void)execl("/bin/sh", "sh", places->guest_script, places->guest_parts,
-			    places->guest_folder, (char *)NULL);
+			    places->guest_folder, name, (char *)NULL);
 		_exit(127);
 	}
 	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (pid < 0 || status != 0) {
-		cli_warn("the default guest could not be made; see above, or give --kernel");
+		cli_warn("the guest %s could not be made; see above, or give --kernel", name);
 		return CLI_FAILED;
 	}
 	return CLI_OK;

@@ -10,23 +10,22 @@
 #define HEAD_BYTES 8192
 
 /* The Linux boot protocol's header, by offset in the file. */
-#define BZ_SETUP_SECTORS    0x1f1
-#define BZ_PARAGRAPHS       0x1f4
-#define BZ_MAGIC            0x202
-#define BZ_VERSION          0x206
-#define BZ_LOAD_FLAGS       0x211
-#define BZ_EXTRA_FLAGS      0x236
-#define BZ_PREFERRED        0x258
-#define BZ_INIT_SIZE        0x260
-#define BZ_HEADER_END       0x264
-#define BZ_VERSION_NEEDED   0x20c
+#define BZ_SETUP_SECTORS 0x1f1
+#define BZ_PARAGRAPHS 0x1f4
+#define BZ_MAGIC 0x202
+#define BZ_VERSION 0x206
+#define BZ_LOAD_FLAGS 0x211
+#define BZ_PREFERRED 0x258
+#define BZ_INIT_SIZE 0x260
+#define BZ_HEADER_END 0x264
+#define BZ_VERSION_NEEDED 0x20c
+#define BZ_PARAGRAPH 16
 #define BZ_FLAG_LOADED_HIGH 0x01
-#define BZ_FLAG_64BIT_ENTRY 0x01
 
 #define MULTIBOOT_MAGIC 0x1badb002u
 
 /* What Linux needs beside its own image to come up at all. */
-#define LINUX_ROOM     (24 * MIB)
+#define LINUX_ROOM (24 * MIB)
 #define MULTIBOOT_ROOM (32 * MIB)
 
 static uint64_t read_little(const uint8_t *head, size_t at, size_t bytes)
@@ -46,24 +45,24 @@ static bool is_bzimage(const uint8_t *head, size_t bytes)
 static void inspect_bzimage(const uint8_t *head, uint64_t file_bytes, struct kernel_facts *facts)
 {
 	uint64_t sectors = head[BZ_SETUP_SECTORS] ? head[BZ_SETUP_SECTORS] : 4;
-	uint64_t body = read_little(head, BZ_PARAGRAPHS, 4) * 16;
+	uint64_t body = read_little(head, BZ_PARAGRAPHS, 4) * BZ_PARAGRAPH;
 
-	if (read_little(head, BZ_VERSION, 2) < BZ_VERSION_NEEDED ||
-	    !(head[BZ_EXTRA_FLAGS] & BZ_FLAG_64BIT_ENTRY)) {
-		facts->problem = "is a Linux kernel without a 64-bit entry point";
+	if (read_little(head, BZ_VERSION, 2) < BZ_VERSION_NEEDED) {
+		facts->problem = "is a Linux kernel older than 3.8";
 		return;
 	}
 	if (!(head[BZ_LOAD_FLAGS] & BZ_FLAG_LOADED_HIGH)) {
 		facts->problem = "is a Linux zImage; a bzImage is needed";
 		return;
 	}
-	if ((sectors + 1) * 512 + body > file_bytes) {
+	/* The header counts in paragraphs: the last one need not be full. */
+	if ((sectors + 1) * 512 + body >= file_bytes + BZ_PARAGRAPH) {
 		facts->problem = "is a Linux kernel whose end is missing";
 		return;
 	}
 	facts->kind = KERNEL_LINUX;
-	facts->memory_bytes =
-	    read_little(head, BZ_PREFERRED, 8) + read_little(head, BZ_INIT_SIZE, 4) + LINUX_ROOM;
+	facts->memory_bytes = read_little(head, BZ_PREFERRED, 8) +
+			      read_little(head, BZ_INIT_SIZE, 4) + LINUX_ROOM;
 }
 
 static bool has_multiboot_header(const uint8_t *head, size_t bytes)
@@ -101,8 +100,8 @@ void run_inspect_kernel(int fd, uint64_t file_bytes, struct kernel_facts *facts)
 	size_t bytes = got > 0 ? (size_t)got : 0;
 
 	*facts = (struct kernel_facts){
-	    .kind = KERNEL_UNKNOWN,
-	    .problem = "is not a kernel: neither a Linux bzImage nor a multiboot ELF file",
+		.kind = KERNEL_UNKNOWN,
+		.problem = "is not a kernel: neither a Linux bzImage nor a multiboot ELF file",
 	};
 	if (bytes >= sizeof(Elf32_Ehdr) && memcmp(head, ELFMAG, SELFMAG) == 0)
 		inspect_elf(head, bytes, facts);

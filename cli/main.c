@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 static const struct cli_command commands[] = {
-    {"run", "boot a guest on memory that vmmu virtualises; show what the MMU did", run_main},
+	{"run", "boot a guest on memory that vmmu virtualises; show what the MMU did", run_main},
+	{"bench", "measure what the reference hypervisor costs, in instructions", bench_main},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MEMORY_DEFAULT (512 * MIB)
-#define TIMEOUT_MAX    1e6 /* seconds */
-#define EVERY_MAX      UINT32_MAX
+#define TIMEOUT_MAX 1e6 /* seconds */
+#define EVERY_MAX UINT32_MAX
 
 enum {
-	KEY_MMU = 0x200,
+	KEY_GUEST = 0x200,
+	KEY_MMU,
 	KEY_KERNEL,
 	KEY_INITRD,
 	KEY_APPEND,
@@ -29,55 +29,71 @@ enum {
 };
 
 static const struct argp_option argp_options[] = {
-    {NULL, 0, NULL, 0, "The guest:", 1},
-    {"kernel", KEY_KERNEL, "FILE", 0,
-     "A Linux bzImage or a multiboot1 ELF32 kernel. Without it: Debian's cloud kernel, fetched "
-     "once, and an initramfs that checks its memory and powers off",
-     1},
-    {"initrd", KEY_INITRD, "FILE", 0, "Its initramfs; for a multiboot kernel, its first module", 1},
-    {"append", KEY_APPEND, "WORDS", 0,
-     "Its command line; for the default kernel, added to what that needs", 1},
-    {"memory", KEY_MEMORY, "SIZE", 0,
-     "Its memory: 512M, 2G, ... (a plain number is MiB; a multiple of 2M; default 512M)", 1},
-    {NULL, 0, NULL, 0, "The memory management unit:", 2},
-    {"mmu", KEY_MMU, "MODE", 0, "How memory is virtualised: npt (default)", 2},
-    {"huge", KEY_HUGE, "on|off", 0, "May 2M and 1G pages be used (default on)", 2},
-    {"audit", KEY_AUDIT, "WHEN", 0,
-     "Check the library's invariants: off (default), exit (at every guest exit), sample (a "
-     "small step at every exit), every=N (everything, each N exits)",
-     2},
-    {NULL, 0, NULL, 0, "The run:", 3},
-    {"interactive", KEY_INTERACTIVE, NULL, 0,
-     "Connect this terminal to the guest's serial port; Ctrl-A x quits, Ctrl-A Ctrl-A sends "
-     "Ctrl-A. The default guest then ends in a shell",
-     3},
-    {"timeout", KEY_TIMEOUT, "SECONDS", 0,
-     "End the run after this time (default: 600 for the default guest, none for others and "
-     "with --interactive)",
-     3},
-    {"json", KEY_JSON, "FILE", 0, "Write the figures of the report there", 3},
-    {"trace", KEY_TRACE, "FILE", 0, "Write the library's binary trace records there", 3},
-    {"icount", KEY_ICOUNT, NULL, 0,
-     "Let QEMU count instructions: one is one tick of the time stamp counter, and runs repeat", 3},
-    {"qemu", KEY_QEMU, "PROGRAM", 0, "The QEMU to use (default qemu-system-x86_64)", 3},
-    {"hypervisor", KEY_HYPERVISOR, "FILE", 0, "The hypervisor image (default: the built one)", 3},
-    {0},
+	{NULL, 0, NULL, 0, "The guest:", 1},
+	{"guest", KEY_GUEST, "NAME", 0,
+	 "One that is fetched from Debian once. Linux, with an initramfs that checks its memory "
+	 "and "
+	 "powers off: linux (default), linux-la57 (5-level tables), linux-pae and linux-i386 (32 "
+	 "bits, with and without PAE). Others: memtest (memtest86+, one pass), mach (GNU Mach "
+	 "alone)",
+	 1},
+	{"kernel", KEY_KERNEL, "FILE", 0,
+	 "Instead: a Linux bzImage or a multiboot1 ELF32 kernel of yours", 1},
+	{"initrd", KEY_INITRD, "FILE", 0, "Its initramfs; for a multiboot kernel, its first module",
+	 1},
+	{"append", KEY_APPEND, "WORDS", 0,
+	 "Its command line; with --guest, added to what that needs", 1},
+	{"memory", KEY_MEMORY, "SIZE", 0,
+	 "Its memory: 512M, 2G, ... (a plain number is MiB; a multiple of 2M; default 512M, "
+	 "mach 128M, memtest 32M)",
+	 1},
+	{NULL, 0, NULL, 0, "The memory management unit:", 2},
+	{"mmu", KEY_MMU, "MODE", 0,
+	 "How memory is virtualised: npt (nested paging, default) or shadow (without it)", 2},
+	{"huge", KEY_HUGE, "on|off", 0, "May 2M and 1G pages be used (default on)", 2},
+	{"audit", KEY_AUDIT, "WHEN", 0,
+	 "Check the library's invariants: off (default), exit (at every guest exit), sample (a "
+	 "small step at every exit), every=N (everything, each N exits)",
+	 2},
+	{NULL, 0, NULL, 0, "The run:", 3},
+	{"interactive", KEY_INTERACTIVE, NULL, 0,
+	 "Connect this terminal to the guest's serial port; Ctrl-A x quits, Ctrl-A Ctrl-A sends "
+	 "Ctrl-A. The Linux guests then end in a shell, the others go on until you quit",
+	 3},
+	{"timeout", KEY_TIMEOUT, "SECONDS", 0,
+	 "End the run after this time (default: 600 with --guest, none with --kernel, --initrd and "
+	 "with --interactive)",
+	 3},
+	{"json", KEY_JSON, "FILE", 0, "Write the figures of the report there", 3},
+	{"trace", KEY_TRACE, "FILE", 0, "Write the library's binary trace records there", 3},
+	{"icount", KEY_ICOUNT, NULL, 0,
+	 "Let QEMU count instructions: one is one tick of the time stamp counter, and runs repeat",
+	 3},
+	{"qemu", KEY_QEMU, "PROGRAM", 0, "The QEMU to use (default qemu-system-x86_64)", 3},
+	{"hypervisor", KEY_HYPERVISOR, "FILE", 0, "The hypervisor image (default: the built one)",
+	 3},
+	{0},
 };
 
 static const char doc[] =
-    "Boot a guest on memory that vmmu virtualises, inside QEMU, and show what the MMU did."
-    "\v"
-    "The guest's console appears live on standard output, then a table of exits, faults, mapped "
-    "pages, MMIO, flushes and audit findings.\n"
-    "\n"
-    "Exit status: 0 when the guest powered off by itself, the default guest reported ok, and no "
-    "audit finding occurred. For multiboot kernels that use the debug-exit port 0xf4: 0 when "
-    "they wrote 0. Else 1; 2 for bad input, and then nothing was started or written.\n"
-    "\n"
-    "Examples:\n"
-    "  vmmu run\n"
-    "  vmmu run --huge off --audit every=1000 --json report.json\n"
-    "  vmmu run --kernel test.flat --append \"args\" --timeout 60";
+	"Boot a guest on memory that vmmu virtualises, inside QEMU, and show what the MMU did."
+	"\v"
+	"The guest's console appears live on standard output, then a table of exits, faults, "
+	"mapped "
+	"pages, MMIO, flushes and audit findings.\n"
+	"\n"
+	"Exit status: 0 when the guest powered off by itself, a Linux of --guest reported ok, and "
+	"no "
+	"audit finding occurred. memtest and mach are stopped: 0 after a pass without errors, and "
+	"when Mach's drivers are up and it misses the programs to run. For multiboot kernels that "
+	"use the debug-exit port 0xf4: 0 when they wrote 0. Else 1; 2 for bad input, and then "
+	"nothing was started or written.\n"
+	"\n"
+	"Examples:\n"
+	"  vmmu run\n"
+	"  vmmu run --huge off --audit every=1000 --json report.json\n"
+	"  vmmu run --guest linux-pae --mmu shadow\n"
+	"  vmmu run --kernel test.flat --append \"args\" --timeout 60";
 
 static int refuse_value(const char *option, const char *value, const char *wanted)
 {
@@ -85,10 +101,23 @@ static int refuse_value(const char *option, const char *value, const char *wante
 	return ECANCELED;
 }
 
+static int parse_guest(struct run_options *options, const char *arg)
+{
+	char *names;
+
+	options->guest = guest_find(arg);
+	if (options->guest)
+		return 0;
+	names = guest_names();
+	(void)cli_refuse("--guest: '%s' is not a known guest; known: %s", arg, names);
+	free(names);
+	return ECANCELED;
+}
+
 static int parse_mmu(struct run_options *options, const char *arg)
 {
-	if (strcmp(arg, "npt") != 0)
-		return refuse_value("mmu", arg, "a known mode; known: npt");
+	if (strcmp(arg, "npt") != 0 && strcmp(arg, "shadow") != 0)
+		return refuse_value("mmu", arg, "a known mode; known: npt, shadow");
 	options->mmu = arg;
 	return 0;
 }
@@ -118,7 +147,7 @@ static int parse_memory(struct run_options *options, const char *arg)
 {
 	if (!cli_parse_size(arg, &options->memory_bytes))
 		return refuse_value("memory", arg, "a size like 512M or 2G");
-	if (options->memory_bytes % (2 * MIB) != 0)
+	if (options->memory_bytes == 0 || options->memory_bytes % (2 * MIB) != 0)
 		return refuse_value("memory", arg, "a multiple of 2M");
 	return 0;
 }
@@ -171,6 +200,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	}
 	switch (key) {
+	case KEY_GUEST:
+		return parse_guest(options, arg);
 	case KEY_MMU:
 		return parse_mmu(options, arg);
 	case KEY_AUDIT:
@@ -197,11 +228,10 @@ int run_parse_options(struct run_options *options, int argc, char **argv)
 	static const struct argp argp = {.options = argp_options, .parser = parse, .doc = doc};
 
 	*options = (struct run_options){
-	    .mmu = "npt",
-	    .audit = "off",
-	    .memory_bytes = MEMORY_DEFAULT,
-	    .timeout_ms = -1,
-	    .huge = true,
+		.mmu = "npt",
+		.audit = "off",
+		.timeout_ms = -1,
+		.huge = true,
 	};
 	return cli_parse(&argp, "vmmu run", argc, argv, options);
 }

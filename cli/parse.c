@@ -20,9 +20,9 @@ struct outer {
 };
 
 static const struct argp_option own_options[] = {
-    {"help", KEY_HELP, NULL, 0, "Give this help", -1},
-    {"version", KEY_VERSION, NULL, 0, "Print the version", -1},
-    {0},
+	{"help", KEY_HELP, NULL, 0, "Give this help", -1},
+	{"version", KEY_VERSION, NULL, 0, "Print the version", -1},
+	{0},
 };
 
 /* Does the option word @word want a value that it does not have? */

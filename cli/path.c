@@ -41,7 +41,7 @@ static bool follow_link(char **path)
 	if (bytes > 0) {
 		char *folder = folder_name(*path);
 		char *next =
-		    target[0] == '/' ? cli_copy(target) : cli_format("%s/%s", folder, target);
+			target[0] == '/' ? cli_copy(target) : cli_format("%s/%s", folder, target);
 
 		free(folder);
 		free(*path);

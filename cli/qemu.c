@@ -17,15 +17,12 @@
 #include <unistd.h>
 
 #define PROGRAM_DEFAULT "qemu-system-x86_64"
-#define ARGUMENTS_MAX   80
-#define PASSED_MAX      12
+#define ARGUMENTS_MAX 80
+#define PASSED_MAX 12
 
 /* The hypervisor's own code and tables, and what it keeps for each page of the guest. */
-#define ROOM_FIXED    (96 * MIB)
+#define ROOM_FIXED (96 * MIB)
 #define ROOM_FRACTION 32
-
-/* The processor that platform notes are about: SVM with nested paging, four levels, no RDRAND. */
-#define CPU_MODEL "EPYC,+svm,+npt,+vgif,-rdrand"
 
 /* A start time that never changes, counted in the machine's own time: runs repeat. */
 #define CLOCK "base=2024-01-01T00:00:00,clock=vm"
@@ -150,7 +147,7 @@ static void add_machine(struct arguments *arguments, const struct qemu_request *
 {
 	add_option(arguments, "-accel", "tcg");
 	add_option(arguments, "-machine", "pc");
-	add_option(arguments, "-cpu", CPU_MODEL);
+	add_option(arguments, "-cpu", request->cpu);
 	add_option(arguments, "-m", NULL);
 	add(arguments, cli_format("%" PRIu64 "M", request->memory_bytes / MIB));
 	add_option(arguments, "-nodefaults", NULL);

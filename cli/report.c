@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* More than these is a hypervisor that has gone wrong; the rest is counted, not kept. */
-#define ENTRIES_MAX  4096
+#define ENTRIES_MAX 4096
 #define FINDINGS_MAX 1000
 
 /* Lower-case words, digits and '_' between single dots. */

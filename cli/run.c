@@ -10,8 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_TIMEOUT_MS 600000
-
 static void free_run(struct run_places *places, struct run_guest *guest, struct run_files *files)
 {
 	const int fds[] = {files->hypervisor, files->kernel, files->initrd,
@@ -34,13 +32,13 @@ static void free_run(struct run_places *places, struct run_guest *guest, struct 
 static char *reason_from_outcome(const char *outcome)
 {
 	static const char *const reasons[][2] = {
-	    {"timeout", "the guest did not end in the time given"},
-	    {"stall", "the guest could make no more progress"},
-	    {"halt", "the guest halted with interrupts off, for ever"},
-	    {"reset", "the guest reset the machine"},
-	    {"crash", "the guest could not go on"},
-	    {"quit", "the run was ended from the keyboard"},
-	    {"interrupted", "the run was interrupted"},
+		{"timeout", "the guest did not end in the time given"},
+		{"stall", "the guest could make no more progress"},
+		{"halt", "the guest halted with interrupts off, for ever"},
+		{"reset", "the guest reset the machine"},
+		{"crash", "the guest could not go on"},
+		{"quit", "the run was ended from the keyboard"},
+		{"interrupted", "the run was interrupted"},
 	};
 
 	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
@@ -64,11 +62,11 @@ static char *find_fault(const struct report *report, const struct run_guest *gue
 	if (findings > 0)
 		return cli_format("the audit found %llu broken invariants",
 				  (unsigned long long)findings);
-	if (!guest->is_linux && code && !code->text && strcmp(outcome, "exit") == 0)
+	if (!guest->goal && !guest->is_linux && code && !code->text && strcmp(outcome, "exit") == 0)
 		return code->number == 0 ? NULL
 					 : cli_format("the guest ended with exit code %llu",
 						      (unsigned long long)code->number);
-	if (strcmp(outcome, "poweroff") != 0)
+	if (strcmp(outcome, guest->goal ? "done" : "poweroff") != 0)
 		return reason_from_outcome(outcome);
 	if (!guest->is_ours || report->guest_ok)
 		return NULL;
@@ -126,19 +124,23 @@ static int run_session(const struct run_options *options, const struct run_guest
 		       const struct run_files *files, const char *program)
 {
 	const struct qemu_request request = {
-	    .program = program,
-	    .options = options,
-	    .files = files,
-	    .memory_bytes = qemu_memory_bytes(options->memory_bytes, files->input_bytes),
+		.program = program,
+		.options = options,
+		.files = files,
+		.cpu = guest->kind ? guest->kind->cpu : guest_at(0)->cpu,
+		.memory_bytes = qemu_memory_bytes(options->memory_bytes, files->input_bytes),
 	};
 	struct report report = {.end_status = -1};
 	int64_t begin = cli_now_ms();
-	int interrupted_by = session_run(&request, guest, &report);
+	int interrupted_by;
 	int status = CLI_FAILED;
 
+	if (guest->kind)
+		report_set_text(&report, "guest.name", guest->kind->name);
+	interrupted_by = session_run(&request, guest, &report);
 	if (interrupted_by >= 0)
-		status =
-		    finish(&report, options, guest, files, (double)(cli_now_ms() - begin) / 1000);
+		status = finish(&report, options, guest, files,
+				(double)(cli_now_ms() - begin) / 1000);
 	report_free(&report);
 	if (interrupted_by > 0)
 		pass_on(interrupted_by);
@@ -151,22 +153,22 @@ static int prepare_and_run(struct run_options *options, struct run_places *place
 	char *program = NULL;
 	int status;
 
+	status = run_choose_guest(options);
 	run_find_places(places, options);
-	status = run_plan_guest(guest, options, places);
+	if (status == CLI_OK)
+		status = run_plan_guest(guest, options, places);
 	if (status == CLI_OK)
 		status = run_check_request(options, guest, places);
 	if (status == CLI_OK) {
 		program = qemu_find(options);
 		status = program ? CLI_OK : CLI_BAD_INPUT;
 	}
-	if (status == CLI_OK && guest->is_default_kernel)
-		status = run_make_default_guest(places);
+	if (status == CLI_OK && guest->kind)
+		status = run_make_guest(places, guest->kind->name);
 	if (status == CLI_OK)
 		status = run_open_inputs(files, options, guest, places);
 	if (status == CLI_OK)
 		status = run_open_outputs(files, options);
-	if (options->timeout_ms < 0 && guest->is_ours && !options->interactive)
-		options->timeout_ms = DEFAULT_TIMEOUT_MS;
 	if (status == CLI_OK)
 		status = run_session(options, guest, files, program);
 	free(program);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The parts of `vmmu run`, in the order in which they work: options, checks, default guest, QEMU,
+ * The parts of `vmmu run`, in the order in which they work: options, checks, guest, QEMU,
  * session (everything while QEMU lives), report, table, JSON. docs/run-interface.md is the contract
  * with the hypervisor.
  */
@@ -13,6 +13,7 @@
 
 /* What the user asked for. Strings are the user's own; NULL where nothing was said. */
 struct run_options {
+	const struct guest_kind *guest;
 	const char *mmu;
 	const char *kernel;
 	const char *initrd;
@@ -22,12 +23,32 @@ struct run_options {
 	const char *trace;
 	const char *qemu;
 	const char *hypervisor;
-	uint64_t memory_bytes;
-	int64_t timeout_ms; /* 0: none, -1: not given */
+	uint64_t memory_bytes; /* 0: not given */
+	int64_t timeout_ms;    /* 0: none, -1: not given */
 	bool huge;
 	bool interactive;
 	bool icount;
 };
+
+/* A guest that `vmmu run --guest` knows. Files are names in the guest folder. */
+struct guest_kind {
+	const char *name;
+	const char *kernel;
+	const char *initrd; /* NULL: none */
+	const char *words;  /* its command line */
+	const char *cpu;    /* QEMU's model of the processor */
+	const char *goal;   /* words on its serial port: it has done all; NULL: vmmu-guest's */
+	const char *broken; /* words on its serial port: it found a fault; NULL: there are none */
+	uint64_t memory_bytes;
+	bool draws; /* a screen, by cursor movements */
+};
+
+/* NULL: no guest has this name. The first one is the default; NULL behind the last. */
+const struct guest_kind *guest_find(const char *name);
+const struct guest_kind *guest_at(size_t index);
+
+/* Every name, separated by commas; to free. */
+char *guest_names(void);
 
 /* Fill @options from the command line. Return: as cli_parse(). */
 int run_parse_options(struct run_options *options, int argc, char **argv);
@@ -49,18 +70,22 @@ struct run_guest {
 	const char *kernel;
 	const char *initrd; /* NULL: none */
 	char *command_line;
-	char *token; /* of the last vmmu.token= word, or "none" */
-	bool is_default_kernel;
-	bool is_ours; /* runs vmmu-guest, whose ok line decides */
+	char *token;                   /* of the last vmmu.token= word, or "none" */
+	const struct guest_kind *kind; /* NULL: a kernel of the user's */
+	const char *goal;              /* words that end the run well; NULL: it ends by itself */
+	bool is_ours;                  /* does work of its own, whose result decides */
 	bool is_linux;
 };
+
+/* Choose the guest and fill in what depends on it. Return: CLI_OK or CLI_BAD_INPUT, told. */
+int run_choose_guest(struct run_options *options);
 
 /* Work out kernel, initrd, command line and token. Return: CLI_OK or CLI_BAD_INPUT, told. */
 int run_plan_guest(struct run_guest *guest, const struct run_options *options,
 		   const struct run_places *places);
 
-/* Fetch and build the default guest where it is missing. Return: CLI_OK or CLI_FAILED, told. */
-int run_make_default_guest(const struct run_places *places);
+/* Fetch and build the guest @name where it is missing. Return: CLI_OK or CLI_FAILED, told. */
+int run_make_guest(const struct run_places *places, const char *name);
 
 /*
  * Everything that can be found wrong before QEMU starts. The first is for what the user wrote, the
@@ -136,6 +161,7 @@ struct qemu_request {
 	const char *program;
 	const struct run_options *options;
 	const struct run_files *files;
+	const char *cpu;       /* model of the processor */
 	uint64_t memory_bytes; /* of the machine, not of the guest */
 };
 

@@ -17,17 +17,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define START_MS  60000 /* longest silence before the guest starts */
-#define LOOK_MS   3000  /* between two watchdog looks */
+#define START_MS 60000  /* longest silence before the guest starts */
+#define LOOK_MS 3000    /* between two watchdog looks */
 #define ANSWER_MS 10000 /* longest silence after a question, and after the last word */
-#define NMI_MS    50    /* from the letter to the NMI, so that the letter is there first */
+#define NMI_MS 50       /* from the letter to the NMI, so that the letter is there first */
 
 #define REPORT_LINE_LIMIT 4096u
-#define MESSAGES_MAX      65536u
-#define CHUNK             16384u
+#define MESSAGES_MAX 65536u
+#define CHUNK 16384u
 
 /* What is asked for through COM2. */
-enum question { ASK_NOTHING = 0, ASK_LOOK = 'w', ASK_TIMEOUT = 't' };
+enum question { ASK_NOTHING = 0, ASK_LOOK = 'w', ASK_TIMEOUT = 't', ASK_DONE = 'd' };
 
 enum {
 	POLL_SIGNALS,
@@ -162,7 +162,7 @@ static void take_trace(struct session *session, size_t bytes)
 
 		if (wrote <= 0) {
 			char *why =
-			    cli_format("the trace could not be written: %s", strerror(errno));
+				cli_format("the trace could not be written: %s", strerror(errno));
 
 			end_by_force(session, "interrupted", why);
 			free(why);
@@ -226,7 +226,7 @@ static void send_keys(struct session *session)
 static void watch(struct session *session, int index, int fd, short events)
 {
 	session->polls[index] =
-	    (struct pollfd){.fd = events ? fd : -1, .events = events, .revents = 0};
+		(struct pollfd){.fd = events ? fd : -1, .events = events, .revents = 0};
 }
 
 static void prepare_polls(struct session *session)
@@ -251,6 +251,19 @@ static bool is_ready(const struct session *session, int index)
 	return session->polls[index].revents != 0;
 }
 
+/* A guest that has said what it is run for is stopped; so is one that found a fault. */
+static void check_goal(struct session *session, int64_t now)
+{
+	const struct console *console = &session->console;
+
+	if (!console->goal || (!console->saw_ok && !console->failed) ||
+	    session->asked == ASK_DONE || session->asked == ASK_TIMEOUT ||
+	    session->report->end_status >= 0)
+		return;
+	session->timeout_at = 0;
+	ask(session, ASK_DONE, now);
+}
+
 static void take_channels(struct session *session, int64_t now)
 {
 	struct qemu *qemu = session->qemu;
@@ -263,6 +276,7 @@ static void take_channels(struct session *session, int64_t now)
 	if (session->polls[POLL_COM1].revents & ~POLLOUT) {
 		bytes = read_channel(session, &qemu->com1);
 		console_guest_wrote(&session->console, session->chunk, bytes);
+		check_goal(session, now);
 	}
 	if (is_ready(session, POLL_TRACE))
 		take_trace(session, read_channel(session, &qemu->trace));
@@ -286,8 +300,8 @@ static void check_times(struct session *session, int64_t now)
 	if (session->answer_deadline && now >= session->answer_deadline)
 		end_by_force(session, session->asked == ASK_TIMEOUT ? "timeout" : "crash",
 			     session->report->end_status >= 0
-				 ? "QEMU did not end after the run"
-				 : "the hypervisor did not answer and was ended");
+				     ? "QEMU did not end after the run"
+				     : "the hypervisor did not answer and was ended");
 	if (session->timeout_at && now >= session->timeout_at) {
 		session->timeout_at = 0;
 		if (session->report->started)
@@ -341,12 +355,12 @@ static void explain_early_end(struct session *session)
 		return;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		session->report->error =
-		    cli_copy("the machine was reset or switched off under the hypervisor");
+			cli_copy("the machine was reset or switched off under the hypervisor");
 	else
 		session->report->error =
-		    cli_format("QEMU ended before the run did (%s %d)",
-			       WIFSIGNALED(status) ? "signal" : "status",
-			       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+			cli_format("QEMU ended before the run did (%s %d)",
+				   WIFSIGNALED(status) ? "signal" : "status",
+				   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
 static void loop(struct session *session)
@@ -398,7 +412,7 @@ int session_run(const struct qemu_request *request, const struct run_guest *gues
 	session->report = report;
 	session->start_deadline = now + START_MS;
 	session->timeout_at =
-	    request->options->timeout_ms > 0 ? now + request->options->timeout_ms : 0;
+		request->options->timeout_ms > 0 ? now + request->options->timeout_ms : 0;
 	session->stdin_open = request->options->interactive;
 	/* Before the child exists, or its end could be missed. */
 	watch(session, POLL_SIGNALS, open_signals(), POLLIN);
@@ -406,7 +420,7 @@ int session_run(const struct qemu_request *request, const struct run_guest *gues
 		free(session);
 		return -1;
 	}
-	console_open(&session->console, guest->token, request->options->interactive);
+	console_open(&session->console, guest, request->options->interactive);
 	tell_monitor(session, "qmp_capabilities");
 	loop(session);
 	explain_early_end(session);

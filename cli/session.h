@@ -10,6 +10,9 @@
 
 #include <termios.h>
 
+/* What the guest wrote last is kept, for words that come in pieces, in characters. */
+#define RECENT 256
+
 /* The user's terminal and standard output. */
 struct console {
 	struct cli_buffer out;  /* for standard output, not written yet */
@@ -24,10 +27,15 @@ struct console {
 	bool at_line_start;
 	bool held_return; /* a \r came; it is dropped when \n follows */
 	bool saw_ok;
+	bool draws;         /* the guest moves the cursor about */
+	const char *goal;   /* words that it is run for, wherever they stand; NULL: none */
+	const char *broken; /* words that say it found a fault; NULL: none */
+	char recent[RECENT];
+	size_t recent_used;
 	char *failed; /* what the guest says that failed, NULL when nothing did */
 };
 
-void console_open(struct console *console, const char *token, bool interactive);
+void console_open(struct console *console, const struct run_guest *guest, bool interactive);
 
 /* Restore the terminal, write out what is left. */
 void console_close(struct console *console);

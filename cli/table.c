@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LABEL_WIDTH  26
+#define LABEL_WIDTH 26
 #define NUMBER_WIDTH 15
 
 struct group {
@@ -18,25 +18,39 @@ struct group {
 };
 
 static const struct group groups[] = {
-    {"exits", "Guest exits"},  {"faults", "Faults"},       {"pages", "Pages mapped"},
-    {"mmio", "MMIO accesses"}, {"flushes", "TLB flushes"}, {"tables", "Page tables"},
-    {"msr", "MSRs"},           {"audit", "Audit"},         {"tsc", "Time stamp counter"},
+	{"exits", "Guest exits"},    {"faults", "Faults"},
+	{"pages", "Pages mapped"},   {"mmio", "MMIO accesses"},
+	{"flushes", "TLB flushes"},  {"tables", "Page tables"},
+	{"shadow", "Shadow paging"}, {"msr", "MSRs"},
+	{"audit", "Audit"},          {"tsc", "Time stamp counter"},
 };
 
 #define GROUP_COUNT (sizeof(groups) / sizeof(groups[0]))
 
 /* Words for keys whose own parts do not tell enough. */
 static const char *const labels[][2] = {
-    {"faults.level.4k", "at level 4K"},
-    {"faults.level.2m", "at level 2M"},
-    {"faults.level.1g", "at level 1G"},
-    {"pages.4k", "4K"},
-    {"pages.2m", "2M"},
-    {"pages.1g", "1G"},
-    {"msr.unknown.reads", "unknown, read"},
-    {"msr.unknown.writes", "unknown, written"},
-    {"tsc.guest_entry", "first guest entry"},
-    {"tsc.guest_end", "end of the guest"},
+	{"exits.pf", "page fault, resolved"},
+	{"exits.pf_guest", "page fault, the guest's"},
+	{"exits.pf_write", "page table write"},
+	{"faults.inject", "handed to the guest"},
+	{"faults.table_write", "writes to its page tables"},
+	{"shadow.zapped", "tables taken apart"},
+	{"shadow.reclaimed", "  to stay within the quota"},
+	{"shadow.flooded", "  written like data"},
+	{"shadow.unsync", "tables made unsync"},
+	{"shadow.sync", "tables synced"},
+	{"shadow.invlpg", "addresses flushed (invlpg)"},
+	{"shadow.writes", "emulated writes"},
+	{"faults.level.4k", "at level 4K"},
+	{"faults.level.2m", "at level 2M"},
+	{"faults.level.1g", "at level 1G"},
+	{"pages.4k", "4K"},
+	{"pages.2m", "2M"},
+	{"pages.1g", "1G"},
+	{"msr.unknown.reads", "unknown, read"},
+	{"msr.unknown.writes", "unknown, written"},
+	{"tsc.guest_entry", "first guest entry"},
+	{"tsc.guest_end", "end of the guest"},
 };
 
 static const char *bold = "";
@@ -160,7 +174,7 @@ static void print_exit(const struct report *report, const struct report_entry *e
 static void print_exits(const struct report *report)
 {
 	const struct report_entry **rows =
-	    cli_allocate((report->count + 1) * sizeof(struct report_entry *));
+		cli_allocate((report->count + 1) * sizeof(struct report_entry *));
 	const struct report_entry *total = report_find(report, "exits.total");
 	size_t count = 0;
 
@@ -187,6 +201,10 @@ static void print_group(const struct report *report, const struct group *group)
 {
 	bool titled = false;
 
+	/* All zero with nested paging. */
+	if (strcmp(group->prefix, "shadow") == 0 &&
+	    strcmp(report_text(report, "mmu.mode", ""), "shadow") != 0)
+		return;
 	for (size_t i = 0; i < report->count; i++) {
 		if (!is_in_group(report->entries[i].key, group->prefix))
 			continue;
@@ -224,6 +242,12 @@ static void print_other_groups(const struct report *report)
 	}
 }
 
+static bool is_good_end(const char *outcome)
+{
+	return strcmp(outcome, "poweroff") == 0 || strcmp(outcome, "exit") == 0 ||
+	       strcmp(outcome, "done") == 0;
+}
+
 static void print_head(const struct report *report, const struct run_options *options,
 		       double wall_seconds)
 {
@@ -232,8 +256,7 @@ static void print_head(const struct report *report, const struct run_options *op
 	const char *failed = report_text(report, "guest.failed", NULL);
 	char size[24];
 
-	(void)printf("\n%sGuest%s      %s%s%s", bold, plain,
-		     strcmp(outcome, "poweroff") == 0 || strcmp(outcome, "exit") == 0 ? good : bad,
+	(void)printf("\n%sGuest%s      %s%s%s", bold, plain, is_good_end(outcome) ? good : bad,
 		     outcome, plain);
 	if (code && !code->text)
 		(void)printf(", exit code %llu", (unsigned long long)code->number);

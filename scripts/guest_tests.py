@@ -45,7 +45,40 @@ def passed(token):
     }
 
 
-# name, arguments, checks, in the long tests only
+def guest_boot(guest, mmu, says=None, is_long=False):
+    """One guest of --guest in one mode; under shadow paging with whole audits."""
+    is_linux = guest.startswith("linux")
+    token = f"{guest}-{mmu}"
+    outcome = "poweroff" if is_linux else "done"
+    arguments = ["--guest", guest, "--mmu", mmu]
+    checks = {
+        f"ends well ({outcome}), status 0": lambda boot, _: boot.status == 0
+        and boot.get("guest.outcome") == outcome
+        and boot.get("guest.name") == guest,
+        "runs in the mode asked for": lambda boot, _: boot.get("mmu.mode") == mmu,
+        "no audit finding": lambda boot, _: boot.get("audit.findings", -1) == 0,
+    }
+    if is_linux:
+        arguments += ["--append", f"vmmu.token={token}"]
+        checks[f"says ok token={token}"] = lambda boot, _: boot.says(
+            f"vmmu-guest: ok token={token}"
+        )
+    else:
+        checks["says what it is run for"] = lambda boot, _: boot.get("guest.ok") is True
+    if says:
+        checks[f"says '{says}'"] = lambda boot, _: boot.says(f"vmmu-guest: {says}")
+    if mmu == "shadow":
+        arguments += ["--audit", "every=20000"]
+        checks["audits ran"] = lambda boot, _: boot.get("audit.runs") > 0
+        checks["no nested paging, all pages faulted in"] = lambda boot, _: (
+            boot.get("exits.npf") == 0 and boot.get("exits.pf") > 0
+        )
+    return (f"{guest}, {mmu}", arguments, checks, is_long)
+
+
+HIGH = "addresses of 57 bits checked"
+
+# name, arguments, checks, in the long tests only; the longest last
 BOOTS = [
     (
         "4K pages, audited",
@@ -88,6 +121,30 @@ BOOTS = [
         },
         False,
     ),
+    guest_boot("mach", "npt"),
+    guest_boot("mach", "shadow"),
+    guest_boot("linux-la57", "npt", says=HIGH),
+    guest_boot("linux-i386", "npt"),
+    guest_boot("linux-pae", "npt"),
+    guest_boot("linux", "shadow"),
+    guest_boot("linux-la57", "shadow", says=HIGH),
+    guest_boot("linux-i386", "shadow"),
+    guest_boot("linux-pae", "shadow"),
+    (
+        "memtest, shadow, its first tests",
+        ["--guest", "memtest", "--mmu", "shadow", "--audit", "every=20000", "--timeout", "25"],
+        {
+            "gets through the moving inversions": lambda boot, _: "[Moving inversions, 64 bit"
+            in boot.output,
+            "finds no error": lambda boot, _: "Status: Failed" not in boot.output
+            and boot.get("guest.outcome") == "timeout",
+            "no audit finding": lambda boot, _: boot.get("audit.findings", -1) == 0,
+        },
+        False,
+    ),
+    # A whole pass waits for minutes to see whether bits fade.
+    guest_boot("memtest", "npt", is_long=True),
+    guest_boot("memtest", "shadow", is_long=True),
     (
         "instructions counted",
         ["--icount", "--append", "vmmu.token=icount"],

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #define ROUNDS 10
-#define BYTES  ((size_t)1024 * PAGE_BYTES)
-#define RW     (PROT_READ | PROT_WRITE)
+#define BYTES ((size_t)1024 * PAGE_BYTES)
+#define RW (PROT_READ | PROT_WRITE)
 
 enum { SEED_BEFORE = 11, SEED_PARENT = 12, SEED_CHILD = 13 };
 

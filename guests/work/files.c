@@ -14,9 +14,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define FILES       24
-#define BYTES_MAX   (2 * 1024 * 1024)
-#define PIECE_MAX   10007
+#define FILES 24
+#define BYTES_MAX (2 * 1024 * 1024)
+#define PIECE_MAX 10007
 #define MAPPED_SIZE ((size_t)16 * PAGE_BYTES)
 
 struct file {

@@ -13,9 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHILDREN   200
-#define AT_A_TIME  8
-#define BUFFER     (64 * PAGE_BYTES)
+#define CHILDREN 200
+#define AT_A_TIME 8
+#define BUFFER (64 * PAGE_BYTES)
 #define STATUS_MOD 251u
 
 /* The status that depends on every byte the child wrote; never 0, which a lost child may give. */

@@ -12,7 +12,7 @@
 
 /* The size of a page on every machine that this program is built for, in bytes. */
 #define PAGE_BYTES 4096u
-#define MIB        ((size_t)1024 * 1024)
+#define MIB ((size_t)1024 * 1024)
 
 /* Print one line, prefixed and flushed: what has been done so far. */
 void work_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
