@@ -120,8 +120,9 @@ noreturn void hv_main(const struct boot_info *boot)
 	if (!load_guest(&load, &guest, guest.vcpu))
 		refuse(load.trouble);
 	crash_hook_set(guest_tell);
-	report_line("progress starting %s (%s)", load.kernel_name,
-		    guest.kind == GUEST_LINUX ? "Linux" : "multiboot");
+	/* The file's name says nothing: the command hands over an open file. */
+	report_line("progress starting the guest (%s)",
+		    guest.kind == GUEST_LINUX ? "Linux" : "multiboot kernel");
 	report_line("start");
 	svm_vcpu_run(guest.vcpu);
 	guest_finish();
