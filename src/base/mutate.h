@@ -22,6 +22,7 @@
 	X(DELETE_KEEPS, "a deleted slot's translations stay")                                      \
 	X(SKIP_INVALID_ROOT, "host invalidation forgets roots on their way out")                   \
 	X(SKIP_WITHDRAWN, "host invalidation forgets a slot that is being deleted")                \
+	X(MOVE_IS_FATAL, "a slot that moves over its own frames is taken for a broken contract")   \
 	X(ENTER_INVALID, "a vCPU keeps running on an invalidated root")                            \
 	X(LOSE_DIRTY, "the dirty state of a withdrawn leaf is not handed over")                    \
 	X(PREFETCH_DIRTY, "a prefetched leaf is dirty")                                            \

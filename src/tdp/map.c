@@ -134,7 +134,8 @@ static bool slots_are_changing(const struct vmmu_iter *it)
 {
 	const struct vmmu_slot_space *space = &it->task->vm->spaces[it->root->role.space];
 
-	return (atomic_get(&space->generation) & VMMU_GENERATION_IN_PROGRESS) != 0;
+	return (atomic_get(&space->generation) & VMMU_GENERATION_IN_PROGRESS) &&
+	       !VMMU_MUTANT(MOVE_IS_FATAL);
 }
 
 /* Install the leaf at the entry that @it stands on, which is at the leaf's level. */

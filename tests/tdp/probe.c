@@ -20,7 +20,7 @@ static const char *end(struct sim_vm *sim, const char *problem)
 	return problem;
 }
 
-static struct sim_vm *small_vm(void)
+static struct sim_vm *small_vm_of(enum vmmu_format format, bool no_accessed_dirty)
 {
 	struct sim_vm_options options = {
 		.machine = {.seed = 7,
@@ -31,11 +31,18 @@ static struct sim_vm *small_vm(void)
 	};
 	struct sim_vm *sim;
 
+	options.vm.format = format;
+	options.vm.no_accessed_dirty = no_accessed_dirty;
 	options.vm.max_leaf = VMMU_LEVEL_4K;
 	sim = sim_vm_new(&options, 1);
 	if (sim)
 		(void)sim_host_populate(sim->machine, (sim_hpage_t){0}, 64, SIM_LEVEL_4K);
 	return sim;
+}
+
+static struct sim_vm *small_vm(void)
+{
+	return small_vm_of(VMMU_FORMAT_NPT, false);
 }
 
 /* Neighbours come along clean: only what was written is dirty. */
@@ -156,6 +163,37 @@ static const char *host_invalidation_reaches_slots_on_their_way_out(void)
 	return end(sim, NULL);
 }
 
+/* In a pause of the move the guest writes where the old leaf, without the right, still is. */
+static void write_once(struct sim_vm *sim, void *context)
+{
+	uint64_t value = oracle_fresh_value(sim->oracle);
+	bool *done = context;
+
+	if (!*done)
+		(void)sim_vm_access(sim, 0, 40 << VMMU_PAGE_SHIFT, SIM_WRITE, &value);
+	*done = true;
+}
+
+static const char *a_slot_may_move_over_its_own_frames(void)
+{
+	struct sim_vm *sim = small_vm_of(VMMU_FORMAT_EPT, true);
+	uint64_t value = 0;
+	bool done = false;
+
+	if (!sim || sim_slot_create(sim, 0, 0, 0, 64, 0, 0) != VMMU_OK)
+		return "no VM";
+	for (uint64_t at = 0; at < 64; at++)
+		(void)sim_vm_access(sim, 0, at << VMMU_PAGE_SHIFT, SIM_READ, &value);
+	sim->options.eager_yield = true;
+	sim->on_yield = write_once;
+	sim->hook_context = &done;
+	if (sim_slot_move(sim, 0, 0, 8) != VMMU_OK || !done)
+		return end(sim, "the slot does not move, or that does not pause");
+	sim->options.eager_yield = false;
+	sim_vm_check(sim);
+	return end(sim, NULL);
+}
+
 /* A second invalidation finds the entry gone: then no CPU may use it any more. */
 static void take_first(struct sim_vm *sim, void *context)
 {
@@ -266,6 +304,7 @@ const char *probe_all(void)
 		a_fault_without_cause_is_reported,
 		host_invalidation_reaches_invalid_roots,
 		host_invalidation_reaches_slots_on_their_way_out,
+		a_slot_may_move_over_its_own_frames,
 		a_pause_pays_first,
 		a_device_frame_becomes_memory,
 		a_slot_deleted_meanwhile_is_not_mapped,
