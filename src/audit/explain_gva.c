@@ -54,7 +54,7 @@ static struct vmmu_shade *say_shadow(struct vmmu_teller *t, struct vmmu_task *ta
 	VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	unsigned index = gfn_index((vmmu_gfn_t){gva >> VMMU_PAGE_SHIFT}, s->sp.role.level);
-	vmmu_spte_t e = spte_get(&s->sp.entries[index]);
+	vmmu_spte_t e = shade_get(s, index);
 	struct vmmu_sp *child = NULL;
 
 	vmmu_text_add(&t->text, " | shadow ");

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Scenarios about registers, flushes, roots and faults; those about tables are in
  * scenario_tables.c. */
+#include <string.h>
+
 #include "scenario.h"
 
 #include "rig.h"
@@ -265,9 +267,44 @@ static void an_entry_written_in_two_halves_is_never_mixed_later(void **state)
 	rig_free(&rig);
 }
 
+struct told {
+	unsigned lines;
+	char text[2048];
+};
+
+static void tell(void *context, const char *line)
+{
+	struct told *told = context;
+
+	told->lines++;
+	strncat(told->text, line, sizeof(told->text) - strlen(told->text) - 2);
+	strcat(told->text, "\n");
+}
+
+static void an_address_is_explained_with_both_tables(void **state)
+{
+	struct rig rig = rig_new(1, 1);
+	struct told told = {.lines = 0};
+
+	(void)state;
+	rig_reads(&rig, 0, RIG_GVA, RIG_DATA << 12);
+	shadow_leave(rig.svm, 0);
+	assert_int_equal(vmmu_explain_gva(rig.svm->vcpu[0], (vmmu_gva_t){RIG_GVA}, tell, &told),
+			 VMMU_OK);
+	assert_int_equal(told.lines, 6); /* heading, four levels, result */
+	assert_non_null(strstr(told.text, "level 4 | guest "));
+	assert_non_null(strstr(told.text, "level 1 | guest "));
+	assert_non_null(strstr(told.text, "table at host frame "));
+	assert_non_null(strstr(told.text, "leaf, host frame "));
+	assert_non_null(
+		strstr(told.text, "the guest's tables lead to gpa 0x28000, writable, user"));
+	rig_free(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_address_is_explained_with_both_tables),
 		cmocka_unit_test(an_unsync_table_goes_when_its_frame_becomes_a_directory),
 		cmocka_unit_test(two_roles_of_an_unsync_frame_stay_right_when_one_is_flushed),
 		cmocka_unit_test(a_piece_of_a_huge_page_leaves_unsync_tables_alone),
