@@ -38,10 +38,6 @@ void vmmu_iter_descend(struct vmmu_iter *it, vmmu_gfn_t gfn);
 /* Down as long as there are tables, but not below @level. */
 void vmmu_iter_dive(struct vmmu_iter *it, vmmu_gfn_t gfn, enum vmmu_level level);
 
-#define vmmu_for_each_spte(it, task, root, min_level, range)                                       \
-	for (vmmu_iter_begin((it), (task), (root), (min_level), (range)); (it)->valid;             \
-	     vmmu_iter_next(it))
-
 /* Frames that the entry covers. */
 static inline struct vmmu_gfn_range iter_covers(const struct vmmu_iter *it)
 {
