@@ -178,7 +178,7 @@ struct vmmu_vcpu {
 	struct vmmu_last_table last_table;
 	struct vmmu_shadow_vcpu shadow;
 
-	struct vmmu_epoch_reader reader;
+	struct vmmu_reader reader;
 	struct vmmu_slot slot;    /* last hit ... */
 	uint64_t slot_generation; /* ... valid for this generation only */
 	struct vmmu_mmio_cache mmio;

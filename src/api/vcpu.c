@@ -36,7 +36,8 @@ enum vmmu_error vmmu_vcpu_create(struct vmmu_vm *vm, void *cookie, struct vmmu_v
 	} else {
 		vcpu->index = vm->vcpu_created++;
 		vcpu->next = vm->vcpus;
-		vcpu->reader.next = vm->vcpus ? &vm->vcpus->reader : NULL;
+		vcpu->reader.next = vm->mmu_lock.readers;
+		vm->mmu_lock.readers = &vcpu->reader;
 		vm->vcpus = vcpu;
 		vm->vcpu_count++;
 	}
@@ -62,6 +63,7 @@ static void unlink_vcpu(struct vmmu_vm *vm, struct vmmu_vcpu *vcpu)
 		before->reader.next = vcpu->reader.next;
 	} else {
 		vm->vcpus = vcpu->next;
+		vm->mmu_lock.readers = vcpu->reader.next;
 	}
 	vm->vcpu_count--;
 }

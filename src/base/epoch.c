@@ -29,13 +29,12 @@ void vmmu_epoch_leave_outside(struct vmmu_epoch *epoch, unsigned ticket)
 }
 
 /* Is every reader in epoch @now, or out? */
-static bool readers_are_current(struct vmmu_epoch *epoch, struct vmmu_epoch_reader *readers,
-				uint64_t now)
+static bool readers_are_current(struct vmmu_epoch *epoch, struct vmmu_reader *readers, uint64_t now)
 {
 	if (atomic_get_ordered(&epoch->outside[(now + 1) & 1]))
 		return false; /* somebody is still in the epoch before */
-	for (struct vmmu_epoch_reader *r = readers; r; r = r->next) {
-		uint64_t in = atomic_get_ordered(&r->in);
+	for (struct vmmu_reader *r = readers; r; r = r->next) {
+		uint64_t in = atomic_get_ordered(&r->in) >> 1;
 
 		if (in && in != now)
 			return false;
@@ -43,7 +42,7 @@ static bool readers_are_current(struct vmmu_epoch *epoch, struct vmmu_epoch_read
 	return true;
 }
 
-uint64_t vmmu_epoch_try_advance(struct vmmu_epoch *epoch, struct vmmu_epoch_reader *readers,
+uint64_t vmmu_epoch_try_advance(struct vmmu_epoch *epoch, struct vmmu_reader *readers,
 				const struct vmmu_port *port, void *host)
 {
 	uint64_t now;

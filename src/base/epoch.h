@@ -21,23 +21,18 @@ struct vmmu_epoch {
 	vmmu_atomic_t advancing;  /* spin: one thread moves the epoch at a time */
 };
 
-/* One per vCPU. */
-struct vmmu_epoch_reader {
-	vmmu_atomic_t in;               /* epoch it reads in; 0 = not reading */
-	struct vmmu_epoch_reader *next; /* list of all readers; const while it is linked */
-};
-
 void vmmu_epoch_init(struct vmmu_epoch *epoch);
 
-/* Read sections of a vCPU. They do not nest. */
-static inline void vmmu_epoch_enter(struct vmmu_epoch *epoch, struct vmmu_epoch_reader *reader)
+/* Read sections of a vCPU. They do not nest. @shares: 0 or VMMU_READER_SHARES. */
+static inline void vmmu_epoch_enter(struct vmmu_epoch *epoch, struct vmmu_reader *reader,
+				    uint64_t shares)
 {
 	/* The swap orders the announcement before every load of the section. A stale epoch
 	 * announced here is safe: it only keeps the epoch from moving on. */
-	(void)atomic_swap(&reader->in, atomic_get(&epoch->now));
+	(void)atomic_swap(&reader->in, atomic_get(&epoch->now) << 1 | shares);
 }
 
-static inline void vmmu_epoch_leave(struct vmmu_epoch_reader *reader)
+static inline void vmmu_epoch_leave(struct vmmu_reader *reader)
 {
 	atomic_put_release(&reader->in, 0); /* pairs with vmmu_epoch_try_advance() */
 }
@@ -51,7 +46,7 @@ void vmmu_epoch_leave_outside(struct vmmu_epoch *epoch, unsigned ticket);
  * @readers: head of the list of vCPU readers, stable during the call.
  * Return: the current epoch.
  */
-uint64_t vmmu_epoch_try_advance(struct vmmu_epoch *epoch, struct vmmu_epoch_reader *readers,
+uint64_t vmmu_epoch_try_advance(struct vmmu_epoch *epoch, struct vmmu_reader *readers,
 				const struct vmmu_port *port, void *host);
 
 /* May something that was unlinked in epoch @when be freed in epoch @now? */

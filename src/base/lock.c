@@ -12,6 +12,7 @@ void vmmu_relax(const struct vmmu_port *port, void *host)
 bool vmmu_rwlock_init(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
 {
 	atomic_put(&lock->state, port->locks ? VMMU_RWLOCK_WAITS : 0);
+	lock->readers = NULL;
 	lock->foreign = NULL;
 	if (!port->locks)
 		return true;
@@ -26,9 +27,9 @@ void vmmu_rwlock_fini(struct vmmu_rwlock *lock, const struct vmmu_port *port, vo
 	lock->foreign = NULL;
 }
 
-void vmmu_rwlock_wait_shared(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
+void vmmu_rwlock_acquire_shared(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
 {
-	if (lock->foreign != NULL) {
+	if (VMMU_UNLIKELY(lock->foreign != NULL)) {
 		port->locks->acquire_shared(host, lock->foreign);
 		return;
 	}
@@ -40,6 +41,22 @@ void vmmu_rwlock_wait_shared(struct vmmu_rwlock *lock, const struct vmmu_port *p
 			return;
 		vmmu_relax(port, host);
 	}
+}
+
+void vmmu_rwlock_release_shared(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
+{
+	if (VMMU_UNLIKELY(lock->foreign != NULL))
+		port->locks->release_shared(host, lock->foreign);
+	else
+		(void)atomic_plus(&lock->state, (uint64_t)-1);
+}
+
+/* No thread is counted, and no vCPU comes in any more: wait for those that are in. */
+static void wait_for_readers(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
+{
+	for (struct vmmu_reader *r = lock->readers; r; r = r->next)
+		while (atomic_get_ordered(&r->in) & VMMU_READER_SHARES)
+			vmmu_relax(port, host);
 }
 
 void vmmu_rwlock_acquire(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
@@ -54,12 +71,13 @@ void vmmu_rwlock_acquire(struct vmmu_rwlock *lock, const struct vmmu_port *port,
 		if (!(seen & ~VMMU_RWLOCK_WAITS)) {
 			/* Taking it drops the waiting mark; another waiter sets it again. */
 			if (atomic_cas(&lock->state, &seen, VMMU_RWLOCK_WRITER))
-				return;
+				break;
 		} else if (!(seen & VMMU_RWLOCK_WAITS)) {
 			(void)atomic_cas(&lock->state, &seen, seen | VMMU_RWLOCK_WAITS);
 		}
 		vmmu_relax(port, host);
 	}
+	wait_for_readers(lock, port, host);
 }
 
 void vmmu_rwlock_release(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)

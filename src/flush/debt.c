@@ -96,7 +96,7 @@ static inline void pay_if_owed(struct vmmu_task *task)
 void vmmu_reading_begin(struct vmmu_task *task) VMMU_NO_ANALYSIS
 {
 	if (VMMU_LIKELY(task->vcpu != NULL))
-		vmmu_epoch_enter(&task->vm->epoch, &task->vcpu->reader);
+		vmmu_epoch_enter(&task->vm->epoch, &task->vcpu->reader, 0);
 	else
 		task->ticket = vmmu_epoch_enter_outside(&task->vm->epoch);
 }
@@ -109,15 +109,42 @@ void vmmu_reading_end(struct vmmu_task *task) VMMU_NO_ANALYSIS
 		vmmu_epoch_leave_outside(&task->vm->epoch, task->ticket);
 }
 
+/* Announced, and nobody wants the lock exclusively: then it is held. See wait_for_readers(). */
+static inline bool announce_shared(struct vmmu_task *task)
+{
+	vmmu_epoch_enter(&task->vm->epoch, &task->vcpu->reader, VMMU_READER_SHARES);
+	if (VMMU_LIKELY(vmmu_rwlock_is_open(&task->vm->mmu_lock)))
+		return true;
+	vmmu_epoch_leave(&task->vcpu->reader);
+	return false;
+}
+
+static inline bool is_announced(const struct vmmu_task *task)
+{
+	return VMMU_LIKELY(task->vcpu != NULL) && VMMU_LIKELY(!task->vm->mmu_lock.foreign);
+}
+
 void vmmu_section_begin_shared(struct vmmu_task *task) VMMU_NO_ANALYSIS
 {
-	vmmu_rwlock_acquire_shared(&task->vm->mmu_lock, task->vm->port, task->vm->host);
+	struct vmmu_vm *vm = task->vm;
+
+	if (is_announced(task)) {
+		while (!announce_shared(task))
+			while (!vmmu_rwlock_is_open(&vm->mmu_lock))
+				vmmu_relax(vm->port, vm->host);
+		return;
+	}
+	vmmu_rwlock_acquire_shared(&vm->mmu_lock, vm->port, vm->host);
 	vmmu_reading_begin(task);
 }
 
 void vmmu_section_end_shared(struct vmmu_task *task) VMMU_NO_ANALYSIS
 {
 	pay_if_owed(task);
+	if (is_announced(task)) {
+		vmmu_epoch_leave(&task->vcpu->reader); /* and the lock */
+		return;
+	}
 	vmmu_reading_end(task);
 	vmmu_rwlock_release_shared(&task->vm->mmu_lock, task->vm->port, task->vm->host);
 }
@@ -167,8 +194,7 @@ void vmmu_reading_wait(struct vmmu_task *task) VMMU_NO_ANALYSIS
 
 		/* The list of vCPUs stands still under the lock, as the scan needs. */
 		vmmu_rwlock_acquire_shared(&vm->mmu_lock, vm->port, vm->host);
-		now = vmmu_epoch_try_advance(&vm->epoch, vm->vcpus ? &vm->vcpus->reader : NULL,
-					     vm->port, vm->host);
+		now = vmmu_epoch_try_advance(&vm->epoch, vm->mmu_lock.readers, vm->port, vm->host);
 		vmmu_rwlock_release_shared(&vm->mmu_lock, vm->port, vm->host);
 		if (vmmu_epoch_is_past(start, now))
 			return;

@@ -234,8 +234,7 @@ static void collect(struct vmmu_vm *vm)
 	uint64_t freed = 0, now;
 
 	vmmu_rwlock_acquire_shared(&vm->mmu_lock, vm->port, vm->host);
-	now = vmmu_epoch_try_advance(&vm->epoch, vm->vcpus ? &vm->vcpus->reader : NULL, vm->port,
-				     vm->host);
+	now = vmmu_epoch_try_advance(&vm->epoch, vm->mmu_lock.readers, vm->port, vm->host);
 	vmmu_rwlock_release_shared(&vm->mmu_lock, vm->port, vm->host);
 	past = take_past(vm, now);
 	while (past) {
