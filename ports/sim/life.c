@@ -123,7 +123,11 @@ static bool host_can(struct oracle_answers answers, enum oracle_kind kind)
 	return false;
 }
 
-/* The host had no page, or only a shared one: do what a host does. */
+/*
+ * The host had no page, or only a shared one: do what a host does. The library may let others run
+ * meanwhile, and one of them may be faster. A misconfigured EPT entry does not say that the
+ * access was a write: then the page of a read-only slot is wanted for a read.
+ */
 static void provide(struct sim_vm *sim, struct oracle_answers answers)
 {
 	bool provided = false;
@@ -131,10 +135,12 @@ static void provide(struct sim_vm *sim, struct oracle_answers answers)
 	for (unsigned i = 0; i < answers.count; i++) {
 		const struct oracle_answer *answer = &answers.answer[i];
 
-		if (answer->kind == ORACLE_HOST_ABSENT)
+		if (answer->kind == ORACLE_HOST_ABSENT || answer->kind == ORACLE_READONLY_WRITE) {
 			provided |= sim_host_swap_in(sim->machine, answer->host_page);
-		else if (answer->kind == ORACLE_HOST_READ_ONLY)
+		} else if (answer->kind == ORACLE_HOST_READ_ONLY) {
 			provided |= sim_vm_copy_on_write(sim, answer->host_page.n);
+			provided |= sim_host_query(sim->machine, answer->host_page).is_writable;
+		}
 	}
 	if (!provided)
 		sim_violation(sim->machine, "the library found no host page where there is one");
