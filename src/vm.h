@@ -101,6 +101,8 @@ struct vmmu_vm {
 	struct vmmu_shades shades;
 	struct vmmu_page_log *frame_pages; /* mmu lock, exclusive */
 	struct vmmu_sp *roots;             /* mmu lock, exclusive: valid and invalid */
+	/* Nested paging: the valid one, for those who look at it in a read section. */
+	vmmu_atomic_t current_root[VMMU_SPACES_MAX];
 
 	/* mmu lock, exclusive */
 	struct vmmu_vcpu *vcpus;
@@ -130,6 +132,7 @@ struct vmmu_task {
 	struct vmmu_debt debt;    /* nothing is owed between calls */
 	unsigned space;           /* that a thread of the embedder acts on, for the trace */
 	unsigned ticket;          /* read section of a thread that is no vCPU */
+	uint32_t steps;           /* of a long operation, so far */
 };
 
 /*

@@ -6,6 +6,7 @@
 #include <vmmu/audit.h>
 #include <vmmu/error.h>
 #include <vmmu/fault.h>
+#include <vmmu/harvest.h>
 #include <vmmu/port.h>
 #include <vmmu/shadow.h>
 #include <vmmu/slot.h>

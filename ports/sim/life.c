@@ -331,6 +331,21 @@ bool sim_vm_copy_on_write(struct sim_vm *sim, uint64_t page)
 	return host_event(sim, page, 1, sim_host_copy_on_write);
 }
 
+void sim_vm_harvest_dirty(struct sim_vm *sim)
+{
+	struct vmmu_gfn_range all = {{0}, {UINT64_MAX}};
+
+	for (unsigned space = 0; space < sim->options.vm.spaces; space++)
+		if (vmmu_harvest_dirty(sim->vm, space, all, NULL, NULL) != VMMU_OK)
+			sim_violation(sim->machine, "dirty pages cannot be harvested");
+	for (uint64_t i = 0; i < sim->options.machine.frame_count; i++) {
+		if (sim->written_frame[i] && !sim->dirty_frame[i])
+			sim_violation(sim->machine, "frame %llu was written, and nobody was told",
+				      (unsigned long long)i);
+		sim->written_frame[i] = sim->dirty_frame[i] = 0;
+	}
+}
+
 /* ---- checks ---- */
 
 static void finding(void *context, const struct vmmu_finding *f)

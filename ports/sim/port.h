@@ -97,6 +97,8 @@ void sim_vm_leave(struct sim_vm *sim, unsigned vcpu);
 bool sim_vm_swap_out(struct sim_vm *sim, uint64_t page);
 bool sim_vm_migrate(struct sim_vm *sim, uint64_t page);
 bool sim_vm_write_protect(struct sim_vm *sim, uint64_t page);
+/* Read and clear what the hardware recorded, of all spaces: all that was written must be told. */
+void sim_vm_harvest_dirty(struct sim_vm *sim);
 bool sim_vm_copy_on_write(struct sim_vm *sim, uint64_t page);
 /* The 2M run around the page becomes contiguous. */
 bool sim_vm_collapse(struct sim_vm *sim, uint64_t page);

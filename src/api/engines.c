@@ -23,6 +23,14 @@ void vmmu_zap_slot(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range
 		vmmu_shades_zap_range(task, space, range);
 }
 
+void vmmu_invalidate_everything(struct vmmu_task *task)
+{
+	if (is_shadow(task->vm))
+		vmmu_shades_zap_all(task);
+	else
+		vmmu_tdp_invalidate_all(task);
+}
+
 void vmmu_zap_everything(struct vmmu_task *task)
 {
 	if (is_shadow(task->vm))

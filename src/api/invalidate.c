@@ -182,6 +182,25 @@ enum vmmu_error vmmu_zap_range(struct vmmu_vm *vm, unsigned space, struct vmmu_g
 	return done(vm);
 }
 
+enum vmmu_error vmmu_zap_all_fast(struct vmmu_vm *vm)
+{
+	struct vmmu_task task = task_of_vm(vm);
+
+	vmmu_section_begin(&task);
+	vmmu_invalidate_everything(&task);
+	vmmu_section_end(&task);
+	return done(vm);
+}
+
+bool vmmu_work(struct vmmu_vm *vm, uint64_t tables)
+{
+	struct vmmu_task task = task_of_vm(vm);
+	bool more = vmmu_tdp_work(&task, tables ? tables : 1);
+
+	vmmu_table_collect(vm);
+	return more;
+}
+
 enum vmmu_error vmmu_zap_all(struct vmmu_vm *vm)
 {
 	struct vmmu_task task = task_of_vm(vm);

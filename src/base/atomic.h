@@ -64,6 +64,13 @@ static inline uint64_t atomic_plus(vmmu_atomic_t *a, uint64_t n)
 	return atomic_fetch_add_explicit(&a->v, n, memory_order_seq_cst);
 }
 
+/* Full barrier; returns the old value. */
+static inline uint64_t atomic_clear(vmmu_atomic_t *a, uint64_t bits)
+{
+	VMMU_POINT();
+	return atomic_fetch_and_explicit(&a->v, ~bits, memory_order_seq_cst);
+}
+
 /* Full barrier on success; on failure *old is what is there now. */
 static inline bool atomic_cas(vmmu_atomic_t *a, uint64_t *old, uint64_t value)
 {

@@ -27,6 +27,21 @@ void vmmu_rwlock_fini(struct vmmu_rwlock *lock, const struct vmmu_port *port, vo
 	lock->foreign = NULL;
 }
 
+/* A reader found the lock taken: its holder may want to know. */
+static void want(struct vmmu_rwlock *lock, uint64_t seen)
+{
+	if ((seen & VMMU_RWLOCK_WRITER) && !(seen & VMMU_RWLOCK_WANTED))
+		(void)atomic_cas(&lock->state, &seen, seen | VMMU_RWLOCK_WANTED);
+}
+
+void vmmu_rwlock_wait_open(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
+{
+	while (!vmmu_rwlock_is_open(lock)) {
+		want(lock, atomic_get(&lock->state));
+		vmmu_relax(port, host);
+	}
+}
+
 void vmmu_rwlock_acquire_shared(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
 {
 	if (VMMU_UNLIKELY(lock->foreign != NULL)) {
@@ -39,6 +54,7 @@ void vmmu_rwlock_acquire_shared(struct vmmu_rwlock *lock, const struct vmmu_port
 		if (!(seen & (VMMU_RWLOCK_WRITER | VMMU_RWLOCK_WAITS)) &&
 		    atomic_cas(&lock->state, &seen, seen + 1))
 			return;
+		want(lock, seen);
 		vmmu_relax(port, host);
 	}
 }
@@ -68,8 +84,8 @@ void vmmu_rwlock_acquire(struct vmmu_rwlock *lock, const struct vmmu_port *port,
 	for (;;) {
 		uint64_t seen = atomic_get(&lock->state);
 
-		if (!(seen & ~VMMU_RWLOCK_WAITS)) {
-			/* Taking it drops the waiting mark; another waiter sets it again. */
+		if (!(seen & ~(VMMU_RWLOCK_WAITS | VMMU_RWLOCK_WANTED))) {
+			/* Taking it drops the marks; who still waits sets them again. */
 			if (atomic_cas(&lock->state, &seen, VMMU_RWLOCK_WRITER))
 				break;
 		} else if (!(seen & VMMU_RWLOCK_WAITS)) {

@@ -39,12 +39,23 @@ void vmmu_rwlock_fini(struct vmmu_rwlock *lock, const struct vmmu_port *port, vo
 /* Built-in locks: counted readers in the low bits, and these. */
 #define VMMU_RWLOCK_WRITER (UINT64_C(1) << 63) /* held exclusively, or as soon as vCPUs are out */
 #define VMMU_RWLOCK_WAITS (UINT64_C(1) << 62)  /* new readers stay out: writers do not starve */
+#define VMMU_RWLOCK_WANTED (UINT64_C(1) << 61) /* a reader waits; for the holder's eyes only */
 
 /* Is nobody there who wants it exclusively? Never true of a foreign lock. */
 static inline bool vmmu_rwlock_is_open(const struct vmmu_rwlock *lock)
 {
 	return !(atomic_get_ordered(&lock->state) & (VMMU_RWLOCK_WRITER | VMMU_RWLOCK_WAITS));
 }
+
+/* Does anybody wait for it? Asked by its holder, who may want to pause. */
+static inline bool vmmu_rwlock_is_wanted(const struct vmmu_rwlock *lock)
+{
+	return !lock->foreign &&
+	       (atomic_get(&lock->state) & (VMMU_RWLOCK_WAITS | VMMU_RWLOCK_WANTED));
+}
+
+/* Wait until it is open. Goes without a result: somebody may be faster. */
+void vmmu_rwlock_wait_open(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host);
 
 /* Threads that are no vCPU; vCPUs whose port has its own locks. */
 void vmmu_rwlock_acquire_shared(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host);

@@ -31,7 +31,10 @@
 	X(WRONG_SPACE, "a fault looks into the slots of the other space")                          \
 	X(MISCOUNT, "a withdrawn leaf is still counted")                                           \
 	X(MMIO_ADDRESS, "a device entry holds an address of memory")                               \
-	X(NO_GUARD, "a fault that nothing comes of is repeated for ever")
+	X(NO_GUARD, "a fault that nothing comes of is repeated for ever")                          \
+	X(CLEAN_UNPAID, "dirty pages are harvested without a flush")                               \
+	X(AGE_CLEANS, "harvesting accessed frames clears the dirty bits, too")                     \
+	X(WORK_TWICE, "two threads take the same root apart")
 
 enum vmmu_mutant {
 	VMMU_MUTANT_NONE,

@@ -129,9 +129,8 @@ void vmmu_section_begin_shared(struct vmmu_task *task) VMMU_NO_ANALYSIS
 	struct vmmu_vm *vm = task->vm;
 
 	if (is_announced(task)) {
-		while (!announce_shared(task))
-			while (!vmmu_rwlock_is_open(&vm->mmu_lock))
-				vmmu_relax(vm->port, vm->host);
+		while (VMMU_UNLIKELY(!announce_shared(task)))
+			vmmu_rwlock_wait_open(&vm->mmu_lock, vm->port, vm->host);
 		return;
 	}
 	vmmu_rwlock_acquire_shared(&vm->mmu_lock, vm->port, vm->host);
@@ -168,19 +167,48 @@ void vmmu_section_settle(struct vmmu_task *task)
 	pay_if_owed(task);
 }
 
-bool vmmu_section_pause(struct vmmu_task *task) VMMU_NO_ANALYSIS
+/* Steps between two looks at who waits: flushes that pausing makes due cost more than waiting. */
+#define STEPS_PER_LOOK 128u
+
+bool vmmu_section_wants_pause(struct vmmu_task *task)
 {
 	const struct vmmu_port *port = task->vm->port;
 
-	if (!port->should_yield || !port->should_yield(task->vm->host))
-		return false;
-	if (!VMMU_MUTANT(PAUSE_UNPAID))
-		pay_if_owed(task);
-	vmmu_rwlock_release(&task->vm->mmu_lock, port, task->vm->host);
+	if (port->should_yield && port->should_yield(task->vm->host))
+		return true;
+	return ++task->steps % STEPS_PER_LOOK == 0 && vmmu_rwlock_is_wanted(&task->vm->mmu_lock);
+}
+
+void vmmu_section_yield(struct vmmu_task *task)
+{
+	const struct vmmu_port *port = task->vm->port;
+
 	stat_add(task, VMMU_STAT_YIELDS, 1);
 	if (port->yield)
 		port->yield(task->vm->host);
+	else
+		vmmu_relax(port, task->vm->host);
+}
+
+bool vmmu_section_pause(struct vmmu_task *task) VMMU_NO_ANALYSIS
+{
+	if (!vmmu_section_wants_pause(task))
+		return false;
+	if (!VMMU_MUTANT(PAUSE_UNPAID))
+		pay_if_owed(task);
+	vmmu_rwlock_release(&task->vm->mmu_lock, task->vm->port, task->vm->host);
+	vmmu_section_yield(task);
 	vmmu_section_begin(task);
+	return true;
+}
+
+bool vmmu_section_pause_shared(struct vmmu_task *task) VMMU_NO_ANALYSIS
+{
+	if (!vmmu_section_wants_pause(task))
+		return false;
+	vmmu_section_end_shared(task);
+	vmmu_section_yield(task);
+	vmmu_section_begin_shared(task);
 	return true;
 }
 

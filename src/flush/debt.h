@@ -43,10 +43,16 @@ void vmmu_section_begin(struct vmmu_task *task) VMMU_ACQUIRE(vmmu_mmu_lock);
 void vmmu_section_end(struct vmmu_task *task) VMMU_RELEASE(vmmu_mmu_lock);
 
 /**
- * vmmu_section_pause() - pay, let others have the lock, take it again.
+ * vmmu_section_pause() - if the port says so, or somebody waits: pay, let others have the lock,
+ * take it again.
  * Return: true if it was let go: everything seen before may have changed.
  */
 bool vmmu_section_pause(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
+bool vmmu_section_wants_pause(struct vmmu_task *task);
+/* Between two sections of one operation. */
+void vmmu_section_yield(struct vmmu_task *task);
+bool vmmu_section_pause_shared(struct vmmu_task *task)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock, vmmu_read_section);
 
 /* Pay now and go on with the lock held. */
 void vmmu_section_settle(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);

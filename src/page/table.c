@@ -326,6 +326,7 @@ static struct vmmu_sp *table_alloc(struct vmmu_vm *vm)
 	sp->entries = vm->port->page_map(vm->host, pfn);
 	sp->users = 0;
 	sp->root_next = NULL;
+	sp->doomed = false;
 	atomic_put(&sp->invalid, 0);
 	return sp;
 }

@@ -64,6 +64,8 @@ struct vmmu_sp {
 	uint32_t users;            /* mmu lock, exclusive: vCPUs on it, zappers, and the VM
 				    * itself while it is valid */
 	struct vmmu_sp *root_next; /* mmu lock, exclusive: list of roots */
+	bool doomed;               /* mmu lock, exclusive: invalid, waits for who takes it apart */
+	vmmu_gfn_t demolished;     /* its owner: nothing is left below this frame */
 };
 
 struct vmmu_vm;

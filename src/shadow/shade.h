@@ -137,6 +137,9 @@ void vmmu_shade_set_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned
 			  struct vmmu_shade *child, uint64_t gpte) VMMU_REQUIRES(vmmu_mmu_lock);
 void vmmu_shade_clear(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
 	VMMU_REQUIRES(vmmu_mmu_lock);
+/* Forget that the leaf was written; the host is told. */
+void vmmu_shade_clean(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
+	VMMU_REQUIRES(vmmu_mmu_lock);
 /* No leaf lets the guest write the frame any more; huge leaves over it go. */
 void vmmu_frame_protect(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
 	VMMU_REQUIRES(vmmu_mmu_lock);

@@ -108,8 +108,12 @@ static void leaf_changed(struct vmmu_iter *it, vmmu_spte_t from, vmmu_spte_t to)
 
 	if (spte_access(fmt, from) & ~spte_access(fmt, to))
 		vmmu_debt_add(task, it->root->role.space, iter_covers(it));
-	if (spte_is_dirty(fmt, from) && !spte_is_dirty(fmt, to))
+	if (spte_is_dirty(fmt, from) && !spte_is_dirty(fmt, to)) {
+		/* A CPU that holds it as dirty would not record the next write. */
+		if (!VMMU_MUTANT(CLEAN_UNPAID))
+			vmmu_debt_add(task, it->root->role.space, iter_covers(it));
 		hand_over(task->vm, from, it->gfn, vmmu_level_frames(it->level));
+	}
 }
 
 static void leaf_gone(struct vmmu_iter *it, vmmu_spte_t from, vmmu_spte_t to)

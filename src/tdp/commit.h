@@ -22,8 +22,9 @@
 
 /**
  * vmmu_commit() - replace it->old by @to.
- * Context: mmu lock; shared for what only adds (link, map, widen, split, remember),
- *          exclusive, or a root that nobody enters any more, for what removes.
+ * Context: mmu lock; shared for what only adds (link, map, widen, split, remember) or clears
+ *          dirty (and write, without dirty flags), exclusive, or a root that nobody enters any
+ *          more, for what removes. A read section is enough to clear accessed.
  * Return:  true, done and it->old is @to; false, the entry was changed by somebody else (or by
  *          the hardware) and it->old is what it is now.
  */

@@ -19,7 +19,7 @@ void vmmu_iter_begin(struct vmmu_iter *it, struct vmmu_task *task, struct vmmu_s
 	if (range.end.n > task->vm->gfn_end.n)
 		range.end = task->vm->gfn_end;
 	it->valid = range.start.n < range.end.n;
-	it->pauses = false;
+	it->pauses = VMMU_ITER_HOLDS;
 	it->min_level = min_level;
 	it->range = range;
 	it->task = task;
@@ -77,17 +77,18 @@ static bool step_down(struct vmmu_iter *it)
 	return true;
 }
 
-/*
- * The lock was let go: start again at @gfn with nothing of the past. Only walks that set
- * `pauses` come here, and their callers hold the lock exclusively.
- */
+/* The lock was let go: start again at @gfn with nothing of the past. */
 static bool paused(struct vmmu_iter *it, vmmu_gfn_t gfn) VMMU_NO_ANALYSIS
 {
-	if (!it->pauses || !vmmu_section_pause(it->task))
+	enum vmmu_iter_pause pauses = it->pauses;
+
+	if (pauses == VMMU_ITER_HOLDS ||
+	    !(pauses == VMMU_ITER_PAUSES ? vmmu_section_pause(it->task)
+					 : vmmu_section_pause_shared(it->task)))
 		return false;
 	vmmu_iter_begin(it, it->task, it->root, it->min_level,
 			(struct vmmu_gfn_range){gfn, it->range.end});
-	it->pauses = true;
+	it->pauses = pauses;
 	return true;
 }
 
@@ -109,4 +110,18 @@ void vmmu_iter_next(struct vmmu_iter *it)
 	while (!gfn_index(next, it->level) && it->level < it->root->role.level)
 		it->level++;
 	stand_on(it, next, it->level);
+}
+
+vmmu_gfn_t vmmu_tdp_next_used(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn_t from)
+{
+	struct vmmu_iter it;
+
+	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_1G,
+			(struct vmmu_gfn_range){from, task->vm->gfn_end});
+	while (it.valid && (spte_kind(it.old) == VMMU_KIND_EMPTY ||
+			    (spte_kind(it.old) == VMMU_KIND_TABLE && it.level > VMMU_LEVEL_1G)))
+		vmmu_iter_next(&it);
+	if (!it.valid)
+		return task->vm->gfn_end;
+	return it.gfn.n > from.n ? it.gfn : from;
 }

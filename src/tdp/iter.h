@@ -13,6 +13,9 @@
 #include "format/entry.h"
 #include "page/table.h"
 
+/* May a walk let go of the mmu lock on its way, and how does it hold it? */
+enum vmmu_iter_pause { VMMU_ITER_HOLDS, VMMU_ITER_PAUSES, VMMU_ITER_PAUSES_SHARED };
+
 struct vmmu_iter {
 	vmmu_gfn_t gfn;         /* first frame mapped by this entry */
 	enum vmmu_level level;  /* of the table that holds the entry */
@@ -20,7 +23,7 @@ struct vmmu_iter {
 	vmmu_spte_t old;        /* *slot when the walk arrived, or as committed since */
 	bool valid;             /* false once the walk is past the range */
 	/* the rest is the iterator's own */
-	bool pauses;
+	enum vmmu_iter_pause pauses;
 	enum vmmu_level min_level;
 	struct vmmu_gfn_range range;
 	struct vmmu_task *task;
@@ -37,6 +40,9 @@ void vmmu_iter_next(struct vmmu_iter *it);
 void vmmu_iter_descend(struct vmmu_iter *it, vmmu_gfn_t gfn);
 /* Down as long as there are tables, but not below @level. */
 void vmmu_iter_dive(struct vmmu_iter *it, vmmu_gfn_t gfn, enum vmmu_level level);
+
+/* First frame from @from on with anything behind it, up to a gigabyte exactly; else the end. */
+vmmu_gfn_t vmmu_tdp_next_used(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn_t from);
 
 /* Frames that the entry covers. */
 static inline struct vmmu_gfn_range iter_covers(const struct vmmu_iter *it)

@@ -28,6 +28,7 @@ struct vmmu_sp *vmmu_root_get(struct vmmu_task *task, union vmmu_role role)
 	root->users = 2; /* the caller, and the VM */
 	root->root_next = vm->roots;
 	vm->roots = root;
+	atomic_put_release(&vm->current_root[role.space], (uintptr_t)root);
 	trace(task, VMMU_TRACE_ROOT, role.level, root->pfn.n, 1, role.space);
 	return root;
 }
@@ -59,6 +60,7 @@ void vmmu_root_invalidate(struct vmmu_task *task, struct vmmu_sp *root)
 {
 	/* Before the flush that is owed now: whoever enters later sees it (vmmu_vcpu_enter). */
 	(void)atomic_swap(&root->invalid, 1);
+	atomic_put_release(&task->vm->current_root[root->role.space], 0);
 	vmmu_debt_add_everything(task);
 	trace(task, VMMU_TRACE_ROOT, root->role.level, root->pfn.n, 2, root->role.space);
 }

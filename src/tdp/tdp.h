@@ -7,8 +7,8 @@
  * compare-and-swap. What removes takes the lock exclusively, in steps that pause.
  *
  *   root: valid, on the list, users = 1 (the VM) + vCPUs on it
- *     -- vmmu_root_invalidate(): invalid, the VM's reference becomes the zapper's; vCPUs leave
- *        it at their next entry; still on the list so that host invalidation reaches it
+ *     -- vmmu_root_invalidate(): invalid; vCPUs leave it at their next entry; still on the list
+ *        so that host invalidation reaches it; the VM's reference goes to whoever takes it apart
  *     -- last reference gone, empty: off the list, unlinked, freed after a grace period
  */
 #ifndef VMMU_TDP_TDP_H
@@ -102,9 +102,21 @@ void vmmu_tdp_zap_space(struct vmmu_task *task, unsigned space, struct vmmu_gfn_
 	VMMU_REQUIRES(vmmu_mmu_lock);
 
 /**
- * vmmu_tdp_zap_all() - invalidate all valid roots at once, then take them apart.
+ * vmmu_tdp_invalidate_all() - no vCPU enters on what is there now. Owes a flush of everything; once
+ * that is paid, the roots wait to be taken apart.
+ */
+void vmmu_tdp_invalidate_all(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
+
+/**
+ * vmmu_tdp_zap_all() - invalidate all valid roots at once, then take apart whatever waits for it.
  * Pays before it starts to take apart; pauses.
  */
 void vmmu_tdp_zap_all(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
+
+/**
+ * vmmu_tdp_work() - take apart @tables of the lowest level at most. Return: true if roots wait.
+ * Context: no locks; faults go on meanwhile.
+ */
+bool vmmu_tdp_work(struct vmmu_task *task, uint64_t tables) VMMU_EXCLUDES(vmmu_mmu_lock);
 
 #endif

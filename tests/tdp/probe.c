@@ -259,6 +259,66 @@ static const char *a_slot_deleted_meanwhile_is_not_mapped(void)
 	return end(sim, NULL);
 }
 
+/* A write that comes after the harvest is told by the next one, whatever the TLB holds. */
+static const char *dirty_is_harvested_once_each(bool flags)
+{
+	struct sim_vm *sim = small_vm_of(flags ? VMMU_FORMAT_NPT : VMMU_FORMAT_EPT, !flags);
+	struct vmmu_gfn_range range = {{0}, {64}};
+	uint64_t value = 1, dirty[3] = {0}, young = 0, count;
+
+	if (!sim || sim_slot_create(sim, 0, 0, 0, 64, 0, 0) != VMMU_OK)
+		return "no VM";
+	for (unsigned i = 0; i < 3; i++) {
+		if (i != 1)
+			(void)sim_vm_access(sim, 0, (3 + i) << VMMU_PAGE_SHIFT, SIM_WRITE, &value);
+		(void)sim_vm_access(sim, 0, 3 << VMMU_PAGE_SHIFT, SIM_WRITE, &value);
+		if (flags && i == 2)
+			(void)!vmmu_harvest_accessed(sim->vm, 0, range, &young, &count);
+		if (vmmu_harvest_dirty(sim->vm, 0, range, &dirty[i], &count) != VMMU_OK ||
+		    count != (uint64_t)__builtin_popcountll(dirty[i]))
+			return end(sim, "harvesting fails, or miscounts");
+	}
+	if (dirty[0] != 8 || dirty[1] != 8 || dirty[2] != (8 | 32))
+		return end(sim, "the harvest is not what was written");
+	return end(sim, NULL);
+}
+
+/* In a pause of one who takes a root apart, others come by with the same intention. */
+static void work_too(struct sim_vm *sim, void *context)
+{
+	unsigned *pauses = context;
+
+	++*pauses;
+	(void)vmmu_work(sim->vm, 1);
+}
+
+static const char *a_root_is_taken_apart_by_one(void)
+{
+	struct sim_vm *sim = small_vm();
+	uint64_t value = 1, stats[VMMU_STAT_COUNT];
+	unsigned pauses = 0;
+
+	if (!sim || sim_slot_create(sim, 0, 0, 0, 64, 0, 0) != VMMU_OK)
+		return "no VM";
+	(void)sim_vm_access(sim, 0, 0, SIM_WRITE, &value);
+	if (vmmu_zap_all_fast(sim->vm) != VMMU_OK)
+		return end(sim, "zap_all_fast fails");
+	sim->options.eager_yield = true;
+	sim->on_yield = work_too;
+	sim->hook_context = &pauses;
+	sim_vm_leave(sim, 0);
+	(void)sim_vm_access(sim, 0, 0, SIM_WRITE, &value); /* on another root */
+	while (vmmu_work(sim->vm, 1))
+		;
+	sim->options.eager_yield = false;
+	if (!pauses)
+		return end(sim, "the work does not pause");
+	vmmu_stats_read(sim->vm, stats);
+	if (stats[VMMU_STAT_TABLES] != 4)
+		return end(sim, "the old tables are still there");
+	return end(sim, NULL);
+}
+
 static struct sim_vm *huge_vm(void)
 {
 	struct sim_vm_options options = {
@@ -309,8 +369,14 @@ const char *probe_all(void)
 		a_device_frame_becomes_memory,
 		a_slot_deleted_meanwhile_is_not_mapped,
 		huge_leaves_stay_inside,
+		a_root_is_taken_apart_by_one,
 	};
 	const char *problem = a_page_taken_away_is_not_installed(false);
+
+	if (!problem)
+		problem = dirty_is_harvested_once_each(true);
+	if (!problem)
+		problem = dirty_is_harvested_once_each(false);
 
 	if (!problem)
 		problem = a_page_taken_away_is_not_installed(true);

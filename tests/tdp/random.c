@@ -185,12 +185,31 @@ static void step_access(struct life *l)
 	}
 }
 
+static void step_harvest(struct life *l)
+{
+	uint64_t bitmap[FRAMES / 64 + 1] = {0}, count = 0;
+	uint64_t gfn = some_gfn(l), frames = 1 + roll(l, FRAMES);
+
+	if (roll(l, 2)) {
+		sim_vm_harvest_dirty(l->sim);
+		return;
+	}
+	if (vmmu_harvest_accessed(l->sim->vm, (unsigned)roll(l, 2),
+				  (struct vmmu_gfn_range){{gfn}, {gfn + frames}}, bitmap,
+				  &count) != VMMU_OK)
+		sim_violation(l->sim->machine, "accessed frames cannot be harvested");
+	for (uint64_t i = 0; i < frames; i++)
+		count -= bitmap[i / 64] >> i % 64 & 1;
+	if (count)
+		sim_violation(l->sim->machine, "the count is not that of the bitmap");
+}
+
 static void step_vcpu(struct life *l)
 {
 	unsigned vcpu = (unsigned)roll(l, l->vcpus);
 
 	sim_vm_leave(l->sim, vcpu);
-	switch (roll(l, 4)) {
+	switch (roll(l, 6)) {
 	case 0:
 		l->sim->space[vcpu] = (unsigned)roll(l, 2);
 		if (vmmu_vcpu_set_space(l->sim->vcpu[vcpu], l->sim->space[vcpu]) != VMMU_OK)
@@ -201,6 +220,13 @@ static void step_vcpu(struct life *l)
 			sim_violation(l->sim->machine, "zap_all fails");
 		break;
 	case 2:
+		step_harvest(l);
+		break;
+	case 3:
+		if (vmmu_zap_all_fast(l->sim->vm) != VMMU_OK)
+			sim_violation(l->sim->machine, "zap_all_fast fails");
+		break;
+	case 4:
 		if (vmmu_zap_range(l->sim->vm, (unsigned)roll(l, 2),
 				   (struct vmmu_gfn_range){{0x3fe00}, {0x3fe00 + FRAMES}}) !=
 		    VMMU_OK)
@@ -225,6 +251,8 @@ static void step(struct life *l)
 {
 	uint64_t dice = roll(l, 100);
 
+	if (dice % 16 == 0)
+		(void)vmmu_work(l->sim->vm, roll(l, 4));
 	if (dice < 8)
 		step_slot(l);
 	else if (dice < 16)

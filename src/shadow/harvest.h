@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMMU_SHADOW_HARVEST_H
+#define VMMU_SHADOW_HARVEST_H
+
+#include "shadow/shade.h"
+#include "tdp/harvest.h"
+
+/* Of task->space. Frames that several leaves map count once a size. Context: no locks. */
+void vmmu_shadow_harvest_accessed(struct vmmu_task *task, struct vmmu_harvest *h)
+	VMMU_EXCLUDES(vmmu_mmu_lock);
+void vmmu_shadow_harvest_dirty(struct vmmu_task *task, struct vmmu_harvest *h)
+	VMMU_EXCLUDES(vmmu_mmu_lock);
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* What the hardware recorded: accessed and dirty, read and cleared. */
+#ifndef VMMU_TDP_HARVEST_H
+#define VMMU_TDP_HARVEST_H
+
+#include <vmmu/types.h>
+
+#include "base/annotate.h"
+
+struct vmmu_task;
+
+struct vmmu_harvest {
+	struct vmmu_gfn_range range;
+	uint64_t *bitmap; /* one bit for each frame of the range; NULL: count only */
+	uint64_t count;   /* frames found */
+};
+
+/* The frames of a leaf that lie in the range. */
+void vmmu_harvest_add(struct vmmu_harvest *h, struct vmmu_gfn_range leaf);
+
+/* Of task->space. Context: no locks. */
+void vmmu_tdp_harvest_accessed(struct vmmu_task *task, struct vmmu_harvest *h)
+	VMMU_EXCLUDES(vmmu_mmu_lock);
+void vmmu_tdp_harvest_dirty(struct vmmu_task *task, struct vmmu_harvest *h)
+	VMMU_EXCLUDES(vmmu_mmu_lock);
+
+#endif
