@@ -81,11 +81,29 @@ static void explain(struct vcpu *vcpu, const char *what, uint64_t gpa)
 		console_printf("  there is no explanation\n");
 }
 
+/* Under shadow paging the hardware walks linear addresses: both tables side by side. */
+static void explain_gva(struct vcpu *vcpu, const char *what, uint64_t gva)
+{
+	console_printf("%s, linear 0x%llx:\n", what, (number)gva);
+	if (vmmu_explain_gva(vcpu->mmu, (vmmu_gva_t){gva}, explain_line, NULL) != VMMU_OK)
+		console_printf("  there is no explanation\n");
+}
+
+static void explain_nested(struct vcpu *vcpu)
+{
+	struct vmmu_walk_result result;
+	struct vmmu_paging paging;
+
+	access_paging(vcpu, &paging);
+	if (access_walk(vcpu, &paging, vcpu_linear_rip(vcpu), VMMU_WALK_FETCH | VMMU_WALK_NO_UPDATE,
+			&result) == VMMU_WALK_OK)
+		explain(vcpu, "where rip is", result.gpa.addr);
+	explain(vcpu, "last nested page fault", vcpu->fault_gpa);
+}
+
 void crash_report(struct vcpu *vcpu)
 {
 	const struct vmcb_control *control = &vcpu->vmcb.control;
-	struct vmmu_walk_result result;
-	struct vmmu_paging paging;
 
 	console_printf("last exit 0x%llx: %s; info %llx %llx, event %llx, %llu exits\n",
 		       (number)control->exit_code, exit_name((uint32_t)control->exit_code),
@@ -94,12 +112,10 @@ void crash_report(struct vcpu *vcpu)
 	dump_registers(vcpu);
 	dump_segments(&vcpu->vmcb.save);
 	dump_code(vcpu);
-	access_paging(vcpu, &paging);
-	if (access_walk(vcpu, &paging, vcpu_linear_rip(vcpu), VMMU_WALK_FETCH | VMMU_WALK_NO_UPDATE,
-			&result) == VMMU_WALK_OK)
-		explain(vcpu, "where rip is", result.gpa.addr);
-	if (vcpu->shadow)
-		console_printf("last page fault at linear address 0x%llx\n",
-			       (number)vcpu->fault_gva);
-	explain(vcpu, vcpu->shadow ? "where that is" : "last nested page fault", vcpu->fault_gpa);
+	if (!vcpu->shadow) {
+		explain_nested(vcpu);
+		return;
+	}
+	explain_gva(vcpu, "where rip is", vcpu_linear_rip(vcpu));
+	explain_gva(vcpu, "last page fault", vcpu->fault_gva);
 }
