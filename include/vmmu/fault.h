@@ -36,7 +36,7 @@ enum vmmu_outcome {
 const char *vmmu_outcome_name(enum vmmu_outcome outcome);
 
 enum vmmu_fault_flags {
-	VMMU_FAULT_PRESENT = 1u << 0,  /* the entry was present: a rights fault. For the embedder */
+	VMMU_FAULT_PRESENT = 1u << 0,  /* the entry was present: a rights fault */
 	VMMU_FAULT_RESERVED = 1u << 1, /* reserved bit, or EPT misconfiguration */
 	VMMU_FAULT_TABLE = 1u << 2,    /* the access was a read or an accessed/dirty update of
 					* the guest's own page tables, not the final access */

@@ -77,6 +77,7 @@ static enum vmmu_page_status port_page(void *host, const struct vmmu_page_reques
 
 	if (sim->locks_held)
 		sim_violation(sim->machine, "guest_page with a lock held");
+	sim->pages_asked++;
 	run_hook(sim, &sim->before_page_answer);
 	view = sim_host_query(sim->machine, (sim_hpage_t){wanted});
 	if (sim->options.patient && sim->pending_page != wanted) {

@@ -42,7 +42,7 @@ struct sim_vm {
 	struct sim_vm_options options;
 	struct vmmu_port port;
 	/* what came of accesses */
-	uint64_t memory, mmio, readonly, mmio_fast, faults, stuck;
+	uint64_t memory, mmio, readonly, mmio_fast, faults, stuck, pages_asked;
 	/* hooks: one shot before the host answers for a page; at every yield */
 	sim_yield_fn *before_page_answer, *after_page_answer, *on_yield;
 	void *hook_context;

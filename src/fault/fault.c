@@ -221,6 +221,19 @@ enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *tar
 	return outcome;
 }
 
+/* A fault on an entry that is present: mostly somebody was faster. COUNT: it is not as simple. */
+static enum vmmu_outcome fast(struct vmmu_task *task, const struct vmmu_fault *fault,
+			      struct vmmu_fault_result *result)
+{
+	enum vmmu_outcome outcome;
+
+	vmmu_reading_begin(task);
+	outcome =
+		vmmu_tdp_widen(task, task->vcpu->root, result->gfn, fault->access, &result->level);
+	vmmu_reading_end(task);
+	return outcome;
+}
+
 static enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault *fault,
 				struct vmmu_fault_result *result)
 {
@@ -243,6 +256,12 @@ static enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault 
 	}
 	if (VMMU_UNLIKELY(gfn.n >= task->vm->gfn_end.n))
 		return VMMU_OUTCOME_MMIO;
+	if ((fault->flags & (VMMU_FAULT_PRESENT | VMMU_FAULT_RESERVED)) == VMMU_FAULT_PRESENT) {
+		enum vmmu_outcome outcome = fast(task, fault, result);
+
+		if (outcome != VMMU_OUTCOME_COUNT)
+			return outcome;
+	}
 	if (!find_slot(task, gfn, &generation))
 		return mmio_remember(task, gfn, generation);
 	if ((fault->access & VMMU_ACCESS_WRITE) && (vcpu->slot.flags & VMMU_SLOT_READONLY))

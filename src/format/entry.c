@@ -26,6 +26,7 @@
 #define EPT_HUGE VMMU_BIT(7)
 #define EPT_ACCESSED VMMU_BIT(8)
 #define EPT_DIRTY VMMU_BIT(9)
+#define EPT_SAVED_WRITE VMMU_BIT(53) /* ignored by the hardware */
 
 /* Bits that each walker looks at, in some entry of some level. */
 #define NPT_HARDWARE (VMMU_MASK(8, 0) | VMMU_MASK(51, 12) | VMMU_MASK(63, 59))
@@ -91,6 +92,7 @@ static void init_ept(struct vmmu_fmt *fmt, const struct vmmu_vm_config *config)
 	fmt->huge = EPT_HUGE;
 	fmt->accessed = config->no_accessed_dirty ? 0 : EPT_ACCESSED;
 	fmt->dirty = config->no_accessed_dirty ? 0 : EPT_DIRTY;
+	fmt->saved_write = config->no_accessed_dirty ? EPT_SAVED_WRITE : 0;
 	fmt->memtype_mask = VMMU_MASK(5, EPT_MEMTYPE_SHIFT) | EPT_IGNORE_PAT;
 	for (unsigned type = 0; type < 7; type++)
 		fmt->memtype[type] = (uint64_t)type << EPT_MEMTYPE_SHIFT;
@@ -167,7 +169,7 @@ static const char *leaf_problem(const struct vmmu_fmt *fmt, vmmu_spte_t e, enum 
 {
 	uint64_t known = VMMU_SPTE_KIND_MASK | VMMU_SPTE_ADDRESS_MASK | fmt->read | fmt->write |
 			 fmt->exec | fmt->no_exec | fmt->user | fmt->user_bit | fmt->key_mask |
-			 fmt->accessed | fmt->dirty | fmt->memtype_mask |
+			 fmt->accessed | fmt->dirty | fmt->saved_write | fmt->memtype_mask |
 			 (level > VMMU_LEVEL_4K ? fmt->huge : 0);
 
 	if (level > VMMU_LEVEL_1G)

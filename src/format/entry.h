@@ -55,6 +55,7 @@ struct vmmu_fmt {
 	uint64_t key_mask;        /* protection keys, where leaves have them */
 	uint64_t memtype_mask;    /* where leaves keep the memory type */
 	uint64_t memtype[7];      /* bits for each enum vmmu_memtype */
+	uint64_t saved_write;     /* without dirty: the leaf lost @write to a harvest only */
 	uint64_t table;           /* all bits of a table entry but the frame and the kind */
 	uint64_t mmio;            /* a MMIO entry of generation 0; 0: cannot be had */
 	uint64_t beyond;          /* address bits that the CPU does not have */

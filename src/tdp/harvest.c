@@ -25,14 +25,12 @@ static struct vmmu_sp *current_root(const struct vmmu_vm *vm, unsigned space)
 	return (struct vmmu_sp *)(uintptr_t)atomic_get_acquire(&vm->current_root[space]);
 }
 
-/* Clear the bits that @clear names, unless somebody replaces the leaf. */
-static void take(struct vmmu_iter *it, struct vmmu_harvest *h, uint64_t clear,
-		 bool (*wanted)(const struct vmmu_fmt *fmt, vmmu_spte_t e))
+/* Clear bits of a leaf that has one of @wanted, unless somebody replaces it. */
+static void take(struct vmmu_iter *it, struct vmmu_harvest *h, uint64_t wanted, uint64_t clear,
+		 uint64_t set)
 {
-	const struct vmmu_fmt *fmt = &it->task->vm->fmt;
-
-	while (spte_kind(it->old) == VMMU_KIND_LEAF && wanted(fmt, it->old)) {
-		if (vmmu_commit(it, (vmmu_spte_t){it->old.raw & ~clear})) {
+	while (spte_kind(it->old) == VMMU_KIND_LEAF && (it->old.raw & wanted)) {
+		if (vmmu_commit(it, (vmmu_spte_t){(it->old.raw & ~clear) | set})) {
 			vmmu_harvest_add(h, iter_covers(it));
 			return;
 		}
@@ -64,9 +62,8 @@ static uint64_t age_some(struct vmmu_task *task, struct vmmu_harvest *h, uint64_
 		vmmu_iter_begin(&it, task, root, VMMU_LEVEL_4K,
 				(struct vmmu_gfn_range){{start}, h->range.end});
 		for (; it.valid && seen < ENTRIES_PER_SECTION; vmmu_iter_next(&it), seen++)
-			take(&it, h,
-			     vm->fmt.accessed | (VMMU_MUTANT(AGE_CLEANS) ? vm->fmt.dirty : 0),
-			     spte_is_accessed);
+			take(&it, h, vm->fmt.accessed,
+			     vm->fmt.accessed | (VMMU_MUTANT(AGE_CLEANS) ? vm->fmt.dirty : 0), 0);
 		if (it.valid)
 			next = it.gfn.n > start ? it.gfn.n : start;
 	}
@@ -119,8 +116,12 @@ static void clean_root(struct vmmu_task *task, struct vmmu_sp *root, struct vmmu
 	struct vmmu_iter it;
 
 	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_4K, range);
-	for (; it.valid; vmmu_iter_next(&it))
-		take(&it, h, fmt->dirty ? fmt->dirty : fmt->write, spte_is_dirty);
+	for (; it.valid; vmmu_iter_next(&it)) {
+		if (fmt->dirty)
+			take(&it, h, fmt->dirty, fmt->dirty, 0);
+		else
+			take(&it, h, fmt->write, fmt->write, fmt->saved_write);
+	}
 }
 
 /*

@@ -328,3 +328,24 @@ vmmu_spte_t vmmu_tdp_look(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn
 	*level = it.level;
 	return it.old;
 }
+
+enum vmmu_outcome vmmu_tdp_widen(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn_t gfn,
+				 uint32_t access, enum vmmu_level *level)
+{
+	const struct vmmu_fmt *fmt = &task->vm->fmt;
+	struct vmmu_iter it;
+	uint32_t missing;
+
+	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_4K, (struct vmmu_gfn_range){gfn, {gfn.n + 1}});
+	vmmu_iter_dive(&it, gfn, VMMU_LEVEL_4K);
+	if (spte_kind(it.old) != VMMU_KIND_LEAF)
+		return VMMU_OUTCOME_COUNT;
+	missing = access & ~spte_access(fmt, it.old);
+	if (!missing)
+		return VMMU_OUTCOME_SPURIOUS;
+	if (missing != VMMU_ACCESS_WRITE || !(it.old.raw & fmt->saved_write) ||
+	    !vmmu_commit(&it, (vmmu_spte_t){it.old.raw | fmt->write}))
+		return VMMU_OUTCOME_COUNT;
+	*level = it.level;
+	return VMMU_OUTCOME_RESUME;
+}

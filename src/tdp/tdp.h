@@ -91,6 +91,16 @@ void vmmu_tdp_map_mmio(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn_t 
 vmmu_spte_t vmmu_tdp_look(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn_t gfn,
 			  enum vmmu_level *level) VMMU_REQUIRES_SHARED(vmmu_read_section);
 
+/**
+ * vmmu_tdp_widen() - the way of faults that need no look-up: the leaf is there and allows the
+ * access by now, or lost nothing but the right to write, to a harvest of dirty frames.
+ * Without the lock: the compare-and-swap fails if the entry has moved on.
+ * Return: SPURIOUS; RESUME, @level is set; COUNT: neither.
+ */
+enum vmmu_outcome vmmu_tdp_widen(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn_t gfn,
+				 uint32_t access, enum vmmu_level *level)
+	VMMU_REQUIRES_SHARED(vmmu_read_section);
+
 /* ---- zap.c ---- */
 
 /* Withdraw every translation of @range in one root; tables that lie inside go, too. Pauses. */

@@ -19,7 +19,8 @@ static bool is_some_leaf(const struct format_cpu *cpu, vmmu_spte_t e, enum vmmu_
 	for (unsigned n = 0; n < FORMAT_LEAVES; n++) {
 		struct vmmu_leaf leaf = format_leaf(n, level, spte_pfn(e).n);
 
-		if (vmmu_spte_leaf(&cpu->fmt, &leaf).raw == e.raw)
+		/* With or without the mark of a harvest, where there is one. */
+		if (vmmu_spte_leaf(&cpu->fmt, &leaf).raw == (e.raw & ~cpu->fmt.saved_write))
 			return true;
 	}
 	return false;

@@ -280,6 +280,11 @@ static const char *dirty_is_harvested_once_each(bool flags)
 	}
 	if (dirty[0] != 8 || dirty[1] != 8 || dirty[2] != (8 | 32))
 		return end(sim, "the harvest is not what was written");
+	/* A right that a harvest took comes back, and only that one. */
+	if (!flags &&
+	    (sim_vm_access(sim, 0, 3 << VMMU_PAGE_SHIFT, SIM_WRITE, &value) != SIM_ACCESS_MEMORY ||
+	     sim->pages_asked != 2))
+		return end(sim, "a right that a harvest took is looked up again");
 	return end(sim, NULL);
 }
 
