@@ -4,7 +4,7 @@
  * mediators of devices whose tables live in guest memory. Works for nested and for shadow paging.
  *
  * A client registers, then adds frames. From then on the guest's CPUs have no right to the
- * tracked kinds of access: each such access comes out as VMMU_OUTCOME_TRACKED (or TABLE_WRITE), the
+ * tracked kinds of access: each such access comes out as VMMU_OUTCOME_TRACKED, or TABLE_WRITE; the
  * embedder emulates the instruction and tells vmmu_guest_written() or vmmu_guest_accessed(),
  * and these call the clients that track the frame.
  *
@@ -43,8 +43,9 @@ struct vmmu_tracker_ops {
 			 uint32_t kind);
 	/**
 	 * region_removed - a slot with these frames has ended: its end is certain, its memory is
-	 * not yet reused. The client's tracking of these frames is gone already. Never called for a
-	 * change that failed. Called once per slot, tracked frames in it or not. May be NULL.
+	 * not yet reused. The client's tracking of these frames is gone already, but for frames
+	 * that a slot of the other space still holds. Never called for a change that failed.
+	 * Called once per slot, tracked frames in it or not. May be NULL.
 	 */
 	void (*region_removed)(void *client, unsigned space, struct vmmu_gfn_range range);
 };
@@ -75,20 +76,21 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_tracker_unregister(struct vmmu_vm *vm, vmmu
 
 /**
  * vmmu_track_add() - track these kinds of access to each frame of the range, once more.
- * @kinds: enum vmmu_access bits. Every frame lies in a slot of some space.
+ * @kinds: enum vmmu_access bits. Every frame lies in a slot of some space, below 2^36.
  * When this returns no CPU has a translation left that would let a tracked access pass untold.
  * Large leaves over the frames are split or refused from now on.
  * Context: any thread, also callbacks of trackers. May sleep if page_alloc does.
  * Return:  VMMU_OK; VMMU_EINVAL, no kinds, unknown ones, a range upside down; VMMU_ENOENT, no such
- *          tracker, or a frame in no slot; VMMU_ELIMIT, counted too often; VMMU_ENOMEM. After an
- *          error nothing has changed. VMMU_EDEAD.
+ *          tracker, or a frame in no slot; VMMU_ERANGE; VMMU_ELIMIT, added 2^20 times by now;
+ *          VMMU_ENOMEM; VMMU_EDEAD. After an error nothing has changed.
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_track_add(struct vmmu_vm *vm, vmmu_tracker_id_t id,
 					       struct vmmu_gfn_range range, uint32_t kinds);
 
 /**
- * vmmu_track_remove() - take back one vmmu_track_add() of each frame. After the return of the one
- * that brings a count to zero no new callback for the frame and kind begins.
+ * vmmu_track_remove() - take back one vmmu_track_add() of each frame. Once the one that brings a
+ * count to zero has returned, no access that is told later leads to a callback for the frame and
+ * kind. Callbacks under way may still run: only vmmu_tracker_unregister() waits for them.
  * Return: VMMU_OK; VMMU_EINVAL, as above; VMMU_ENOENT, no such tracker, or it does not track one of
  *         these frames for one of these kinds: nothing has changed.
  */
@@ -109,8 +111,19 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_track_rearm(struct vmmu_vm *vm, vmmu_tracke
 						 struct vmmu_gfn_range range);
 
 /**
+ * vmmu_guest_written() - guest memory was written by other means than a CPU in the guest: by the
+ * instruction emulator, by a device. Call it for every such write, after the bytes are there: it
+ * tells the clients that track the frames, then the shadow tables that mirror them. With
+ * nothing tracked and no shadow tables it costs next to nothing.
+ * Context: any thread that holds no lock which clients' callbacks take. @bytes may span pages.
+ * Return:  VMMU_OK; VMMU_EINVAL, no such space or an address that wraps; VMMU_EDEAD.
+ */
+VMMU_MUST_CHECK enum vmmu_error vmmu_guest_written(struct vmmu_vm *vm, unsigned space,
+						   vmmu_gpa_t gpa, uint64_t bytes);
+
+/**
  * vmmu_guest_accessed() - the emulator has read, or fetched from, guest memory on behalf of the
- * guest. Tells the clients that track such accesses. Writes: vmmu_guest_written() (shadow.h).
+ * guest. Tells the clients that track such accesses. Writes: vmmu_guest_written().
  * @kind: VMMU_ACCESS_READ or VMMU_ACCESS_EXEC.
  * Context: any thread that holds no lock which clients' callbacks take.
  * Return:  VMMU_OK; VMMU_EINVAL; VMMU_EDEAD.

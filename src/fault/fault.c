@@ -183,8 +183,7 @@ static inline bool invalidation_allows(const struct vmmu_vm *vm, struct vmmu_tar
 {
 	const struct vmmu_invalidations *inv = &vm->invalidations;
 
-	if (VMMU_LIKELY(atomic_get(&inv->sequence) == sequence) &&
-	    VMMU_LIKELY(!(inv->frames[target->slot->space].active | inv->host.active)))
+	if (VMMU_LIKELY(atomic_get(&inv->sequence) == sequence) && VMMU_LIKELY(!inv->active))
 		return true;
 	return vmmu_invalidation_meets(vm, target, sequence);
 }
@@ -252,7 +251,13 @@ static enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault 
 	target.access = fault->access;
 	target.slot = &vcpu->slot;
 	target.max = task->vm->config.max_leaf;
+	target.allowed = VMMU_TRACK_KINDS;
 	target.prefault = false;
+	/* Without the lock this is a hint: it saves work where it says yes, and at worst one access
+	 * is emulated for nobody. vmmu_tdp_map() decides. */
+	if (VMMU_UNLIKELY(vm_tracks(task->vm)) &&
+	    (vmmu_tracked_kinds(task->vm, gfn) & fault->access))
+		return VMMU_OUTCOME_TRACKED;
 	return vmmu_fault_map(task, &target, generation, &result->level);
 }
 

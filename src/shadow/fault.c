@@ -133,6 +133,7 @@ static enum vmmu_outcome install(struct shadow_fault *f, const struct vmmu_walk_
 		.rights = rights_of(f, walk),
 		.plain = plain_rights(f, walk),
 		.is_write = f->flags & VMMU_WALK_WRITE,
+		.is_fetch = f->flags & VMMU_WALK_FETCH,
 	};
 	const struct vmmu_slot *slot;
 	enum vmmu_outcome outcome;

@@ -107,7 +107,7 @@ static void choose_leaf(const struct vmmu_vm *vm, const struct vmmu_target *t, e
 	const struct vmmu_page *page = &t->pages[t->gfn.n - t->first.n];
 	enum vmmu_level level = page->level < max ? page->level : max;
 
-	leaf->access = leaf_access(vm, t, page, t->access);
+	leaf->access = leaf_access(vm, t, page, t->access) & t->allowed;
 	leaf->accessed = !t->prefault;
 	leaf->dirty = (t->access & VMMU_ACCESS_WRITE) && !t->prefault;
 	if (level > VMMU_LEVEL_4K)
@@ -264,14 +264,41 @@ static enum vmmu_outcome walk(struct vmmu_iter *it, struct vmmu_sp *root,
 	return VMMU_OUTCOME_RESUME;
 }
 
+/*
+ * Clients track frames of this VM. Here, under the lock, is where it is decided what the new
+ * entries may allow; what anybody saw without the lock was a hint. False: the access that is
+ * wanted has to come out.
+ */
+static bool obey_trackers(const struct vmmu_vm *vm, struct vmmu_target *t)
+{
+	uint32_t kinds = vmmu_tracked_kinds(vm, t->gfn);
+
+	if (kinds & (t->access | VMMU_ACCESS_READ))
+		return false;
+	t->allowed = ~kinds;
+	while (t->max > VMMU_LEVEL_4K && vmmu_tracked_around(vm, t->gfn, t->max))
+		t->max--;
+	for (uint32_t i = 0; i < t->count; i++) {
+		vmmu_gfn_t gfn = {t->first.n + i};
+
+		/* A neighbour that is tracked is not worth a guess. */
+		if (gfn.n != t->gfn.n && vmmu_tracked_kinds(vm, gfn))
+			t->pages[i].pfn = VMMU_PFN_NONE;
+	}
+	return true;
+}
+
 enum vmmu_outcome vmmu_tdp_map(struct vmmu_task *task, struct vmmu_sp *root,
-			       const struct vmmu_target *target, enum vmmu_level *level)
+			       struct vmmu_target *target, enum vmmu_level *level)
 {
 	struct vmmu_iter it; /* large: what is used of it is set on the way */
-	enum vmmu_level max = target->max;
 	enum vmmu_outcome outcome;
+	enum vmmu_level max;
 	struct vmmu_leaf leaf;
 
+	if (VMMU_UNLIKELY(vm_tracks(task->vm)) && !obey_trackers(task->vm, target))
+		return VMMU_OUTCOME_TRACKED;
+	max = target->max;
 	it.task = task;
 	it.root = root;
 	for (;; max = leaf.level - 1u) {
