@@ -34,6 +34,8 @@ struct life {
 	struct model *model;
 	uint64_t copy[FRAMES][WORDS];
 	bool copied[FRAMES];
+	struct sim_watch model_watch;
+	uint64_t mirrored; /* writes that shadow tables had followed before this one is told */
 };
 
 static uint64_t roll(struct life *l, uint64_t bound)
@@ -43,10 +45,24 @@ static uint64_t roll(struct life *l, uint64_t bound)
 
 /* ---- content ---- */
 
-static void forget_copy(struct model *m, uint64_t gfn)
+static void note_mirrored(void *context, const struct sim_seen *seen)
 {
+	struct model *m = context;
 	struct life *l = m->context;
 
+	l->mirrored = shadow_stat(l->svm, VMMU_STAT_SHADOW_WRITES);
+	l->model_watch.telling(context, seen);
+}
+
+static void look_and_forget(struct model *m, uint64_t gfn)
+{
+	struct life *l = m->context;
+	bool due = false;
+
+	for (unsigned i = 0; i < MODEL_CLIENTS; i++)
+		due |= m->client[i].due != 0;
+	if (due && shadow_stat(l->svm, VMMU_STAT_SHADOW_WRITES) != l->mirrored)
+		sim_violation(l->svm->machine, "shadow tables follow before clients are told");
 	if (gfn < FRAMES)
 		l->copied[gfn] = false;
 }
@@ -291,10 +307,11 @@ static struct life *life_new(uint64_t seed, unsigned variant)
 	l->model->region[1] = MODEL_REGION;
 	l->model->region[2] = 2 * MODEL_REGION;
 	l->model->held = held;
-	l->model->on_told = forget_copy;
+	l->model->on_told = look_and_forget;
 	l->model->context = l;
 	l->model->marks = true;
-	l->svm->watch = model_watch(l->model);
+	l->model_watch = l->svm->watch = model_watch(l->model);
+	l->svm->watch.telling = note_mirrored;
 	return l;
 }
 
