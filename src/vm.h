@@ -26,6 +26,7 @@
 #include "shadow/shade.h"
 #include "slot/framemap.h"
 #include "slot/slots.h"
+#include "track/track.h"
 
 /* Numbers of one kind that the host is taking away now: guest frames, or host addresses. */
 struct vmmu_withdrawn {
@@ -87,6 +88,8 @@ struct vmmu_vm {
 	vmmu_atomic_t flush_stamp;            /* flushes that have become due; see debt.c */
 	vmmu_atomic_t stats[VMMU_STAT_COUNT]; /* of threads that are no vCPU */
 	vmmu_atomic_t slots_total[VMMU_SPACES_MAX], frames_total[VMMU_SPACES_MAX];
+	vmmu_atomic_t tracked;  /* frames of which some access must come out */
+	vmmu_atomic_t tracking; /* struct vmmu_tracking *, 0 before the first client */
 
 	/* locks */
 	vmmu_atomic_t slots_lock; /* give-way lock: slot changes */
@@ -97,6 +100,8 @@ struct vmmu_vm {
 	struct vmmu_slot_space spaces[VMMU_SPACES_MAX];
 	struct vmmu_pages pages;
 	struct vmmu_invalidations invalidations;
+	uint64_t obstacles; /* mmu lock, exclusive: begins of invalidations without an end, and
+			     * one more while anything is tracked. 0: faults need not ask */
 	struct vmmu_frames frames[VMMU_SPACES_MAX];
 	struct vmmu_shades shades;
 	struct vmmu_page_log *frame_pages; /* mmu lock, exclusive */
@@ -191,6 +196,12 @@ struct vmmu_vcpu {
 	struct vmmu_vcpu *next; /* mmu lock, exclusive */
 };
 _Static_assert(sizeof(struct vmmu_vcpu) <= VMMU_PAGE_BYTES, "a vCPU is one page");
+
+/* Does any client track anything? Under the mmu lock: for sure. */
+static inline bool vm_tracks(const struct vmmu_vm *vm)
+{
+	return atomic_get(&vm->tracked) != 0;
+}
 
 static inline struct vmmu_task task_of_vm(struct vmmu_vm *vm)
 {

@@ -77,6 +77,7 @@ enum svm_next exit_npf(struct vcpu *vcpu)
 	case VMMU_OUTCOME_STUCK:
 	case VMMU_OUTCOME_INJECT:
 	case VMMU_OUTCOME_TABLE_WRITE:
+	case VMMU_OUTCOME_TRACKED:
 	case VMMU_OUTCOME_DEAD:
 	case VMMU_OUTCOME_COUNT:
 		break;

@@ -95,6 +95,7 @@ enum svm_next exit_page_fault(struct vcpu *vcpu)
 	case VMMU_OUTCOME_HOST_ERROR:
 	case VMMU_OUTCOME_NO_MEMORY:
 	case VMMU_OUTCOME_STUCK:
+	case VMMU_OUTCOME_TRACKED:
 	case VMMU_OUTCOME_DEAD:
 	case VMMU_OUTCOME_COUNT:
 		break;

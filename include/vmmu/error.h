@@ -16,12 +16,12 @@ extern "C" {
 	X(ENOMEM, 1, "the port gave no page; nothing changed, make room and call again")           \
 	X(EINVAL, 2, "an argument breaks a rule of the call's contract")                           \
 	X(EEXIST, 3, "the frames or the slot number are taken")                                    \
-	X(ENOENT, 4, "there is no such slot, or no slot at that frame")                            \
+	X(ENOENT, 4, "there is no such slot or tracker, or no slot at that frame")                 \
 	X(ERANGE, 5, "a frame lies beyond what the VM's tables can map")                           \
 	X(EAGAIN, 6, "the VM changed meanwhile; call again")                                       \
-	X(EBUSY, 7, "still in use: vCPUs exist, or an invalidation is under way")                  \
+	X(EBUSY, 7, "still in use: there are vCPUs or tracking clients")                           \
 	X(EHOST, 8, "the host could not provide the guest's page")                                 \
-	X(ELIMIT, 9, "a fixed limit is reached (vCPUs of a VM)")                                   \
+	X(ELIMIT, 9, "a fixed limit is reached (vCPUs of a VM, tracking)")                         \
 	X(EDEAD, 10, "an internal check failed; this VM can only be destroyed")
 
 enum vmmu_error {

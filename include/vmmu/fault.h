@@ -23,6 +23,7 @@ extern "C" {
 	X(STUCK, "stuck", "the same fault came back many times with nothing changed: report it")   \
 	X(INJECT, "inject", "shadow paging: the fault is the guest's own, hand it on")             \
 	X(TABLE_WRITE, "table_write", "shadow paging: a write to the guest's tables: emulate it")  \
+	X(TRACKED, "tracked", "a client tracks this access to the frame: emulate it, and tell it") \
 	X(DEAD, "dead", "an internal check failed: this VM must not run again")
 
 enum vmmu_outcome {

@@ -13,6 +13,7 @@
 #include <vmmu/audit.h>
 #include <vmmu/error.h>
 #include <vmmu/fault.h>
+#include <vmmu/track.h>
 #include <vmmu/types.h>
 #include <vmmu/walk.h>
 
@@ -72,7 +73,9 @@ struct vmmu_shadow_result {
  *                             that only emulation can do right (CR0.WP = 0): emulate the
  *                             instruction and tell its write with vmmu_guest_written(), or
  *                             call vmmu_shadow_unprotect() and run the guest again
- * Context: as vmmu_fault_handle().
+ *   VMMU_OUTCOME_TRACKED      result.gpa says where
+ * Accessed and dirty bits that it sets in the guest's tables are told to clients that track them.
+ * Context: as vmmu_fault_handle(), and no lock is held that clients' callbacks take.
  */
 VMMU_MUST_CHECK enum vmmu_outcome vmmu_shadow_fault(struct vmmu_vcpu *vcpu, vmmu_gva_t gva,
 						    uint32_t error_code, uint32_t flags,
@@ -85,14 +88,6 @@ VMMU_MUST_CHECK enum vmmu_outcome vmmu_shadow_fault(struct vmmu_vcpu *vcpu, vmmu
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_explain_gva(struct vmmu_vcpu *vcpu, vmmu_gva_t gva,
 						 vmmu_line_fn *emit, void *context);
-
-/**
- * vmmu_guest_written() - guest memory was written by other means than a CPU in the guest: by the
- * instruction emulator, by a device. Call after the bytes are there.
- * Context: any thread. @bytes may span pages. Return: VMMU_OK, VMMU_EINVAL, VMMU_EDEAD.
- */
-VMMU_MUST_CHECK enum vmmu_error vmmu_guest_written(struct vmmu_vm *vm, unsigned space,
-						   vmmu_gpa_t gpa, uint64_t bytes);
 
 /**
  * vmmu_shadow_unprotect() - forget the tables that a frame holds, so that it can be written.

@@ -43,9 +43,9 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_slot_create(struct vmmu_vm *vm,
 
 /**
  * vmmu_slot_delete() - make frames vanish. On return no translation of them is left
- * anywhere; the host memory is the caller's again.
+ * anywhere; the host memory is the caller's again. Tracking clients have been told by then.
  *
- * Context: as vmmu_slot_create().
+ * Context: as vmmu_slot_create(), and no lock is held that clients' callbacks take.
  * Return:  VMMU_OK; VMMU_ENOENT, no such slot; VMMU_ENOMEM, the new set could not be built
  *          and the slot is as it was; VMMU_EINVAL, no such space; VMMU_EDEAD.
  */
@@ -54,7 +54,8 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_slot_delete(struct vmmu_vm *vm, unsigned sp
 /**
  * vmmu_slot_move() - same memory at other guest frames: a delete and a create in one
  * snapshot.
- * Return: as create and delete; VMMU_OK without any work if @base is the old one.
+ * Return: as create and delete; VMMU_OK without any work if @base is the old one; VMMU_EBUSY,
+ *         tracking clients are registered: what they know of the frames would be wrong.
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_slot_move(struct vmmu_vm *vm, unsigned space, uint16_t id,
 					       vmmu_gfn_t base);

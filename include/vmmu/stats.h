@@ -26,6 +26,7 @@ extern "C" {
 	X(FAULT_STUCK, "faults.stuck", "faults that came back with nothing changed")               \
 	X(FAULT_INJECT, "faults.inject", "faults handed on to the guest")                          \
 	X(FAULT_TABLE_WRITE, "faults.table_write", "writes to pages that hold guest tables")       \
+	X(FAULT_TRACKED, "faults.tracked", "accesses that a client tracks")                        \
 	X(FAULT_DEAD, "faults.dead", "faults of a dead VM")                                        \
 	X(FAULT_4K, "faults.level.4k", "faults resolved by a 4K leaf")                             \
 	X(FAULT_2M, "faults.level.2m", "faults resolved by a 2M leaf")                             \
@@ -53,7 +54,9 @@ extern "C" {
 	X(SHADOW_INVLPG, "shadow.invlpg", "single addresses flushed by the guest")                 \
 	X(SHADOW_WRITES, "shadow.writes", "emulated writes told")                                  \
 	X(AUDIT_STEPS, "audit.steps", "audit steps run")                                           \
-	X(AUDIT_FINDINGS, "audit.findings", "violations found")
+	X(AUDIT_FINDINGS, "audit.findings", "violations found")                                    \
+	X(TRACK_FRAMES, "track.frames", "guest frames that clients track now")                     \
+	X(TRACK_TOLD, "track.told", "accesses told to clients, each of them counted")
 
 enum vmmu_stat {
 #define VMMU_STAT_ENUM(name, key, text) VMMU_STAT_##name,

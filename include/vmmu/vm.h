@@ -52,10 +52,11 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_vm_create(const struct vmmu_port *port, voi
 
 /**
  * vmmu_vm_destroy() - give every page back.
- * @vm: no vCPU is left, no other thread is in a call on this VM; not used afterwards.
+ * @vm: no vCPU and no tracker is left, no other thread is in a call on this VM; not used
+ *      afterwards.
  *
  * Works on a dead VM, too. Accessed and dirty state of the guest's pages is handed over.
- * Return: VMMU_OK; VMMU_EBUSY, vCPUs are left: nothing happened.
+ * Return: VMMU_OK; VMMU_EBUSY, vCPUs or trackers are left: nothing happened.
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_vm_destroy(struct vmmu_vm *vm);
 

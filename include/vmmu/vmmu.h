@@ -12,6 +12,7 @@
 #include <vmmu/slot.h>
 #include <vmmu/stats.h>
 #include <vmmu/trace.h>
+#include <vmmu/track.h>
 #include <vmmu/types.h>
 #include <vmmu/vcpu.h>
 #include <vmmu/vm.h>

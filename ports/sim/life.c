@@ -184,6 +184,59 @@ static void transfer(struct sim_vm *sim, unsigned vcpu, uint64_t gpa, enum sim_a
 	sim->memory++;
 }
 
+/* What the access needs of the second stage. */
+static uint32_t access_bit(const struct sim_vm *sim, enum sim_access_kind kind)
+{
+	switch (as_seen(sim, kind)) {
+	case SIM_WRITE:
+	case SIM_TABLE_WRITE:
+		return VMMU_ACCESS_WRITE;
+	case SIM_EXEC:
+		return VMMU_ACCESS_EXEC;
+	case SIM_READ:
+	case SIM_TABLE_READ:
+	case SIM_ACCESS_KINDS:
+		break;
+	}
+	return VMMU_ACCESS_READ;
+}
+
+/* A client tracks it: do what the instruction does, then tell. False: no slot is there any more. */
+static bool emulate(struct sim_vm *sim, unsigned vcpu, uint64_t gpa, enum sim_access_kind kind,
+		    uint64_t *value)
+{
+	struct sim_seen seen = {vcpu, sim->space[vcpu], {gpa}, access_bit(sim, kind)};
+	bool write = kind == SIM_WRITE || kind == SIM_TABLE_WRITE;
+	uint32_t offset = gpa % VMMU_PAGE_BYTES;
+	struct vmmu_slot_config slot;
+	enum vmmu_error error;
+	uint64_t page;
+
+	if (vmmu_slot_find(sim->vm, seen.space, vmmu_gpa_to_gfn(seen.gpa), &slot) != VMMU_OK)
+		return false;
+	sim_watch_came_out(&sim->watch, &seen);
+	sim->tracked++;
+	page = (slot.host_base >> VMMU_PAGE_SHIFT) + vmmu_gpa_to_gfn(seen.gpa).n - slot.base.n;
+	seen.access = write              ? VMMU_ACCESS_WRITE
+		      : kind == SIM_EXEC ? VMMU_ACCESS_EXEC
+					 : VMMU_ACCESS_READ;
+	sim_watch_telling(&sim->watch, &seen);
+	if (write) {
+		sim_host_write(sim->machine, (sim_hpage_t){page}, offset, *value);
+		(void)oracle_store(sim->oracle, seen.space, (sim_gpa_t){gpa}, *value);
+		error = vmmu_guest_written(sim->vm, seen.space, seen.gpa, sizeof(*value));
+	} else {
+		*value = sim_host_read(sim->machine, (sim_hpage_t){page}, offset);
+		check_value(sim, vcpu, gpa, *value);
+		error = vmmu_guest_accessed(sim->vm, seen.space, seen.gpa, sizeof(*value),
+					    seen.access);
+	}
+	if (error != VMMU_OK)
+		sim_violation(sim->machine, "an access that came out cannot be told: %s",
+			      vmmu_error_text(error));
+	return true;
+}
+
 static void must_be(struct sim_vm *sim, unsigned vcpu, uint64_t gpa, enum oracle_kind kind,
 		    enum sim_access_kind access, const char *words)
 {
@@ -214,6 +267,10 @@ enum sim_access_end sim_vm_access(struct sim_vm *sim, unsigned vcpu, uint64_t gp
 				return SIM_ACCESS_ERROR;
 			if (hardware.outcome != SIM_OK)
 				continue;
+			sim_watch_passed(&sim->watch, &(struct sim_seen){vcpu,
+									 sim->space[vcpu],
+									 {gpa},
+									 access_bit(sim, kind)});
 			transfer(sim, vcpu, gpa, kind, hardware.hpa, value);
 			return SIM_ACCESS_MEMORY;
 		case VMMU_OUTCOME_SPURIOUS:
@@ -229,6 +286,10 @@ enum sim_access_end sim_vm_access(struct sim_vm *sim, unsigned vcpu, uint64_t gp
 			must_be(sim, vcpu, gpa, ORACLE_READONLY_WRITE, kind, "readonly");
 			sim->readonly++;
 			return SIM_ACCESS_READONLY;
+		case VMMU_OUTCOME_TRACKED:
+			if (emulate(sim, vcpu, gpa, kind, value))
+				return SIM_ACCESS_MEMORY;
+			continue;
 		case VMMU_OUTCOME_HOST_ERROR:
 			provide(sim, oracle_expect(sim->oracle, sim->space[vcpu], (sim_gpa_t){gpa},
 						   as_seen(sim, kind)));

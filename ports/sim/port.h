@@ -13,6 +13,7 @@
 
 #include "machine.h"
 #include "oracle.h"
+#include "watch.h"
 
 #define SIM_VCPUS_MAX 8u
 
@@ -42,10 +43,11 @@ struct sim_vm {
 	struct sim_vm_options options;
 	struct vmmu_port port;
 	/* what came of accesses */
-	uint64_t memory, mmio, readonly, mmio_fast, faults, stuck, pages_asked;
+	uint64_t memory, mmio, readonly, mmio_fast, tracked, faults, stuck, pages_asked;
 	/* hooks: one shot before the host answers for a page; at every yield */
 	sim_yield_fn *before_page_answer, *after_page_answer, *on_yield;
 	void *hook_context;
+	struct sim_watch watch;
 	bool in_hook;
 	uint64_t pending_page; /* PENDING was answered for this one already */
 	uint64_t locks_held;
@@ -70,7 +72,7 @@ enum vmmu_error sim_slot_delete(struct sim_vm *sim, unsigned space, uint16_t id)
 enum vmmu_error sim_slot_move(struct sim_vm *sim, unsigned space, uint16_t id, uint64_t gfn);
 
 enum sim_access_end {
-	SIM_ACCESS_MEMORY,   /* done; *value is what was read or written */
+	SIM_ACCESS_MEMORY,   /* done, perhaps by emulation; *value is what was read or written */
 	SIM_ACCESS_MMIO,     /* the device model's */
 	SIM_ACCESS_READONLY, /* the device model's */
 	SIM_ACCESS_STUCK,

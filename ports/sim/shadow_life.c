@@ -105,6 +105,8 @@ bool shadow_poke(struct shadow_vm *svm, uint64_t gpa, unsigned bytes, uint64_t v
 	sim_host_write(svm->machine, (sim_hpage_t){page}, gpa & 0xff8,
 		       merged(old, gpa, bytes, value));
 	linear_oracle_wrote(svm->oracle, sim_gpa(gpa), bytes, old >> (8 * (gpa & 7)), value);
+	sim_watch_telling(&svm->watch,
+			  &(struct sim_seen){.gpa = {gpa}, .access = VMMU_ACCESS_WRITE});
 	if (vmmu_guest_written(svm->vm, 0, (vmmu_gpa_t){gpa}, bytes) != VMMU_OK)
 		sim_violation(svm->machine, "vmmu_guest_written() refuses");
 	return true;
@@ -306,14 +308,30 @@ static void write_memory(struct ending *e)
 			    old >> (8 * (e->result.gpa & 7)), r->value);
 }
 
+static struct sim_seen seen_of(const struct ending *e)
+{
+	struct sim_seen seen = {
+		.vcpu = e->request->vcpu, .gpa = {e->result.gpa}, .access = VMMU_ACCESS_READ};
+
+	if (e->request->access.kind == LINEAR_WRITE)
+		seen.access = VMMU_ACCESS_WRITE;
+	else if (e->request->access.kind == LINEAR_FETCH)
+		seen.access = VMMU_ACCESS_EXEC;
+	return seen;
+}
+
 /* The hardware let it pass. */
 static void end_in_memory(struct ending *e)
 {
+	struct sim_seen seen;
+
 	e->result.end = SHADOW_MEMORY;
 	if (!find_gpa(e)) {
 		e->result.end = SHADOW_ERROR;
 		return;
 	}
+	seen = seen_of(e);
+	sim_watch_passed(&e->svm->watch, &seen);
 	e->svm->count.memory++;
 	if (e->request->access.kind == LINEAR_WRITE)
 		write_memory(e);
@@ -375,6 +393,34 @@ static bool end_in_table(struct ending *e, const struct vmmu_shadow_result *r)
 	return true;
 }
 
+/* A client tracks it: the device model does what the instruction does. */
+static void end_in_tracked(struct ending *e, uint64_t gpa)
+{
+	struct linear_answer answer = {.outcome = LINEAR_OK, .gpa = {gpa}};
+	struct shadow_vm *svm = e->svm;
+	struct sim_seen seen;
+
+	svm->count.tracked++;
+	e->result.end = SHADOW_MEMORY;
+	e->result.emulated = true;
+	e->result.gpa = gpa;
+	if (!agrees(e, &answer))
+		return;
+	seen = seen_of(e);
+	sim_watch_came_out(&svm->watch, &seen);
+	if (seen.access == VMMU_ACCESS_WRITE) {
+		if (!shadow_poke(svm, gpa, e->request->bytes, e->request->value))
+			sim_violation(svm->machine, "tracked where there is no memory: gpa %llx",
+				      (unsigned long long)gpa);
+		return;
+	}
+	e->result.value = shadow_peek(svm, gpa & ~UINT64_C(7));
+	sim_watch_telling(&svm->watch, &seen);
+	if (vmmu_guest_accessed(svm->vm, 0, (vmmu_gpa_t){gpa & ~UINT64_C(7)}, 8, seen.access) !=
+	    VMMU_OK)
+		sim_violation(svm->machine, "vmmu_guest_accessed() refuses");
+}
+
 /* ---- an access ---- */
 
 /* The hardware did not report a page fault. Return: true, that is the end. */
@@ -431,6 +477,9 @@ static bool turn(struct ending *e, enum vmmu_outcome outcome, const struct vmmu_
 		sim_violation(e->svm->machine, "vCPU %u is stuck at %llx, hardware error %x",
 			      e->request->vcpu, (unsigned long long)e->request->access.gva.bytes,
 			      e->hardware.error);
+		return true;
+	case VMMU_OUTCOME_TRACKED:
+		end_in_tracked(e, r->gpa.addr);
 		return true;
 	case VMMU_OUTCOME_NO_MEMORY:
 	case VMMU_OUTCOME_DEAD:

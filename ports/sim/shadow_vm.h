@@ -14,6 +14,7 @@
 
 #include "linear.h"
 #include "machine.h"
+#include "watch.h"
 
 #define SHADOW_VCPUS_MAX 4u
 #define SHADOW_SLOTS_MAX 8u
@@ -38,7 +39,7 @@ struct shadow_slot {
 /* What came of accesses and faults. */
 struct shadow_counts {
 	uint64_t memory, mmio, readonly, injected, noncanonical, table_writes, self_writes,
-		unprotected, faults, resumed, host_errors, partial, stale;
+		unprotected, faults, resumed, host_errors, partial, stale, tracked;
 };
 
 struct shadow_vm {
@@ -52,6 +53,7 @@ struct shadow_vm {
 	struct shadow_options options;
 	struct vmmu_port port;
 	struct shadow_counts count;
+	struct sim_watch watch;
 	unsigned unprotect_one_in; /* so often a write to a table is answered by unprotecting;
 				    * 0: never */
 	uint64_t pending_page;     /* PENDING was answered for this one already */
@@ -113,7 +115,7 @@ struct shadow_result {
 	uint64_t gpa;   /* MEMORY, MMIO, READONLY */
 	uint32_t error; /* FAULT */
 	uint64_t value; /* MEMORY, reads: the aligned bytes */
-	bool emulated;  /* a write to a table: by the device model */
+	bool emulated;  /* a write to a table, or tracked: by the device model */
 };
 
 struct shadow_request {

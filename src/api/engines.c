@@ -8,6 +8,16 @@ static bool is_shadow(const struct vmmu_vm *vm)
 	return vm->config.format == VMMU_FORMAT_SHADOW;
 }
 
+void vmmu_slots_acquire(struct vmmu_vm *vm) VMMU_NO_ANALYSIS
+{
+	vmmu_giveway_acquire(&vm->slots_lock, vm->port, vm->host);
+}
+
+void vmmu_slots_release(struct vmmu_vm *vm) VMMU_NO_ANALYSIS
+{
+	vmmu_giveway_release(&vm->slots_lock);
+}
+
 void vmmu_zap_space(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
 {
 	if (is_shadow(task->vm))
@@ -29,6 +39,14 @@ void vmmu_invalidate_everything(struct vmmu_task *task)
 		vmmu_shades_zap_all(task);
 	else
 		vmmu_tdp_invalidate_all(task);
+}
+
+void vmmu_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
+{
+	if (is_shadow(task->vm))
+		vmmu_frames_forbid(task, range, kinds);
+	else
+		vmmu_tdp_forbid(task, range, kinds);
 }
 
 void vmmu_zap_everything(struct vmmu_task *task)

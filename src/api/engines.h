@@ -6,6 +6,10 @@
 #include "shadow/root.h"
 #include "tdp/tdp.h"
 
+/* Slot changes, and changes of what is tracked. */
+void vmmu_slots_acquire(struct vmmu_vm *vm) VMMU_ACQUIRE(vmmu_slots_lock);
+void vmmu_slots_release(struct vmmu_vm *vm) VMMU_RELEASE(vmmu_slots_lock);
+
 /* Withdraw every translation of a range; it stays a range of memory. Pauses. */
 void vmmu_zap_space(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
 	VMMU_REQUIRES(vmmu_mmu_lock);
@@ -14,6 +18,9 @@ void vmmu_zap_slot(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range
 	VMMU_REQUIRES(vmmu_mmu_lock);
 /* Nothing of what is there is used any more once the debt is paid. */
 void vmmu_invalidate_everything(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
+/* No entry allows these kinds of access to the frames any more, in any space. Short ranges. */
+void vmmu_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
+	VMMU_REQUIRES(vmmu_mmu_lock);
 void vmmu_zap_everything(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
 /* Have the root that the vCPU must run on. Context: its thread, no locks. */
 enum vmmu_error vmmu_load_root(struct vmmu_vcpu *vcpu);

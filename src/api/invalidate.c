@@ -22,8 +22,10 @@ static bool range_is_valid(const struct vmmu_vm *vm, unsigned space, struct vmmu
 	return space < vm->config.spaces && range.start.n <= range.end.n;
 }
 
-static void withdrawn_begin(struct vmmu_withdrawn *w, uint64_t start, uint64_t end)
+static void withdrawn_begin(struct vmmu_vm *vm, struct vmmu_withdrawn *w, uint64_t start,
+			    uint64_t end)
 {
+	vm->obstacles++;
 	if (!w->active++) {
 		w->start = start;
 		w->end = end;
@@ -44,6 +46,7 @@ static bool withdrawn_end(struct vmmu_vm *vm, struct vmmu_withdrawn *w)
 	/* The sequence first: a fault sees the range active, or the new number. Both are
 	 * read inside its section anyway. */
 	(void)atomic_plus(&vm->invalidations.sequence, 1);
+	vm->obstacles--;
 	if (!--w->active)
 		w->joined = false;
 	return true;
@@ -65,7 +68,7 @@ enum vmmu_error vmmu_invalidate_begin(struct vmmu_vm *vm, unsigned space,
 	task.space = space;
 	vmmu_section_begin(&task);
 	trace(&task, VMMU_TRACE_INVALIDATE, 0, range.start.n, range.end.n, 1);
-	withdrawn_begin(&vm->invalidations.frames[space], range.start.n, range.end.n);
+	withdrawn_begin(vm, &vm->invalidations.frames[space], range.start.n, range.end.n);
 	vm->invalidations.beginning++;
 	vmmu_zap_space(&task, space, range);
 	vm->invalidations.beginning--;
@@ -144,7 +147,7 @@ enum vmmu_error vmmu_invalidate_host_begin(struct vmmu_vm *vm, uint64_t start, u
 	if (!host_range_is_valid(start, end))
 		return VMMU_EINVAL;
 	vmmu_section_begin(&task);
-	withdrawn_begin(&vm->invalidations.host, start, end);
+	withdrawn_begin(vm, &vm->invalidations.host, start, end);
 	trace(&task, VMMU_TRACE_INVALIDATE, 0, start, end, 3);
 	vm->invalidations.beginning++;
 	for (unsigned space = 0; space < vm->config.spaces; space++)

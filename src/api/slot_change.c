@@ -18,16 +18,6 @@ _Static_assert(VMMU_ID_PAGES *IDS_PER_PAGE >= VMMU_SLOTS_MAX, "every slot id has
 
 #define KNOWN_FLAGS ((uint32_t)VMMU_SLOT_READONLY | (uint32_t)VMMU_SLOT_SMALL)
 
-static void slots_lock(struct vmmu_vm *vm) VMMU_ACQUIRE(vmmu_slots_lock) VMMU_NO_ANALYSIS
-{
-	vmmu_giveway_acquire(&vm->slots_lock, vm->port, vm->host);
-}
-
-static void slots_unlock(struct vmmu_vm *vm) VMMU_RELEASE(vmmu_slots_lock) VMMU_NO_ANALYSIS
-{
-	vmmu_giveway_release(&vm->slots_lock);
-}
-
 /* ---- by id ---- */
 
 /* Base of the slot with this id, plus one; 0 if there is none. */
@@ -108,6 +98,8 @@ struct change {
 	struct vmmu_slot_edit edit;
 	struct vmmu_gfn_range withdraw; /* frames whose translations end with the old set */
 	struct vmmu_slot gone;          /* the slot that they belonged to */
+	bool ends;                      /* that slot is no more: outsiders are told */
+	uint32_t announced;             /* to these */
 };
 
 /* Entries hold only some bits of the generation: when those start over, none may be left. */
@@ -127,6 +119,17 @@ static void set_quota(struct vmmu_vm *vm)
 	vm->shades.quota = vm->config.table_quota ? vm->config.table_quota : frames / 50;
 	if (vm->shades.quota < 64)
 		vm->shades.quota = 64;
+}
+
+/* The slot has ended for certain. Frames that the other space still has stay tracked. */
+static void drop_tracking(struct change *c, struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	struct vmmu_tracking *tracking = vmmu_tracking_of(c->vm);
+
+	for (unsigned i = 0; tracking && i < VMMU_TRACKERS_MAX; i++)
+		if (tracking->trackers[i].id && !VMMU_MUTANT(TRACK_OUTLIVES_SLOT))
+			vmmu_track_drop(task, &tracking->trackers[i], c->withdraw, true);
+	c->announced = vmmu_tell_announce(c->vm);
 }
 
 static void publish(struct change *c, struct vmmu_task *task) VMMU_REQUIRES(vmmu_slots_lock)
@@ -151,6 +154,8 @@ static void publish(struct change *c, struct vmmu_task *task) VMMU_REQUIRES(vmmu
 	/* Also after that: a root that another thread is taking apart may still hold some. */
 	if (c->withdraw.start.n != c->withdraw.end.n && !VMMU_MUTANT(DELETE_KEEPS))
 		vmmu_zap_slot(task, c->space, c->withdraw);
+	if (c->ends)
+		drop_tracking(c, task);
 	space->withdrawn.count = 0;
 	atomic_put_release(&space->generation, set->generation);
 	vmmu_section_end(task);
@@ -205,37 +210,47 @@ enum vmmu_error vmmu_slot_create(struct vmmu_vm *vm, const struct vmmu_slot_conf
 		return VMMU_EDEAD;
 	if (error != VMMU_OK)
 		return error;
-	slots_lock(vm);
+	vmmu_slots_acquire(vm);
 	error = create(vm, config, &task);
 	for (unsigned space = 0; space < vm->config.spaces; space++)
 		frames += atomic_get(&vm->frames_total[space]);
 	if (error == VMMU_OK)
 		vmmu_pages_grow(vm, frames);
-	slots_unlock(vm);
+	vmmu_slots_release(vm);
 	return error;
 }
 
-static enum vmmu_error delete (struct vmmu_vm *vm, unsigned space, uint16_t id,
+/* A deliberate mistake. */
+static void tell_too_early(struct change *c, const struct vmmu_slot *slot) VMMU_NO_ANALYSIS
+{
+	withdraw_slot(c, slot);
+	vmmu_tell_removed(c->vm, vmmu_tell_announce(c->vm), c->space, c->withdraw);
+}
+
+static enum vmmu_error delete (struct change *c, uint16_t id,
 			       struct vmmu_task *task)VMMU_REQUIRES(vmmu_slots_lock)
 {
-	const struct vmmu_slot *slot = slot_of_id(vm, space, id);
-	struct change c = {.vm = vm, .space = space};
+	struct vmmu_vm *vm = c->vm;
+	const struct vmmu_slot *slot = slot_of_id(vm, c->space, id);
 
 	if (!slot)
 		return VMMU_ENOENT;
-	if (!vmmu_edit_reserve(&c.edit, vm))
+	if (VMMU_MUTANT(TRACK_TELL_EARLY))
+		tell_too_early(c, slot);
+	if (!vmmu_edit_reserve(&c->edit, vm))
 		return VMMU_ENOMEM;
-	withdraw_slot(&c, slot);
-	vmmu_edit_begin(&c.edit, vmmu_slots_now(&vm->spaces[space]));
-	vmmu_edit_remove(&c.edit, slot->base);
-	set_base_of_id(&vm->spaces[space], id, 0);
-	publish(&c, task);
-	trace(task, VMMU_TRACE_SLOT, 0, id, c.withdraw.start.n, 0);
+	withdraw_slot(c, slot);
+	vmmu_edit_begin(&c->edit, vmmu_slots_now(&vm->spaces[c->space]));
+	vmmu_edit_remove(&c->edit, slot->base);
+	set_base_of_id(&vm->spaces[c->space], id, 0);
+	publish(c, task);
+	trace(task, VMMU_TRACE_SLOT, 0, id, c->withdraw.start.n, 0);
 	return VMMU_OK;
 }
 
 enum vmmu_error vmmu_slot_delete(struct vmmu_vm *vm, unsigned space, uint16_t id)
 {
+	struct change c = {.vm = vm, .space = space, .ends = true};
 	struct vmmu_task task = task_of_vm(vm);
 	enum vmmu_error error;
 
@@ -243,9 +258,11 @@ enum vmmu_error vmmu_slot_delete(struct vmmu_vm *vm, unsigned space, uint16_t id
 		return VMMU_EDEAD;
 	if (space >= vm->config.spaces)
 		return VMMU_EINVAL;
-	slots_lock(vm);
-	error = delete (vm, space, id, &task);
-	slots_unlock(vm);
+	vmmu_slots_acquire(vm);
+	error = delete (&c, id, &task);
+	vmmu_slots_release(vm);
+	/* Nothing refers to the memory any more, and the caller does not have it back yet (I14). */
+	vmmu_tell_removed(vm, c.announced, space, c.withdraw);
 	return error;
 }
 
@@ -271,6 +288,7 @@ static enum vmmu_error replace(struct vmmu_vm *vm, const struct vmmu_slot *slot,
 static enum vmmu_error move(struct vmmu_vm *vm, const struct vmmu_slot *slot, vmmu_gfn_t base,
 			    struct vmmu_task *task) VMMU_REQUIRES(vmmu_slots_lock)
 {
+	const struct vmmu_tracking *tracking = vmmu_tracking_of(vm);
 	struct vmmu_slot changed;
 	enum vmmu_error error;
 
@@ -280,6 +298,8 @@ static enum vmmu_error move(struct vmmu_vm *vm, const struct vmmu_slot *slot, vm
 	changed.base = base;
 	if (slot->base.n == base.n)
 		return VMMU_OK;
+	if (tracking && tracking->registered)
+		return VMMU_EBUSY; /* they know the memory by its old frames */
 	error = check_frames(vm, base, slot->count);
 	if (error != VMMU_OK)
 		return error;
@@ -297,9 +317,9 @@ enum vmmu_error vmmu_slot_move(struct vmmu_vm *vm, unsigned space, uint16_t id, 
 		return VMMU_EDEAD;
 	if (space >= vm->config.spaces)
 		return VMMU_EINVAL;
-	slots_lock(vm);
+	vmmu_slots_acquire(vm);
 	error = move(vm, slot_of_id(vm, space, id), base, &task);
-	slots_unlock(vm);
+	vmmu_slots_release(vm);
 	return error;
 }
 
@@ -328,9 +348,9 @@ enum vmmu_error vmmu_slot_set_flags(struct vmmu_vm *vm, unsigned space, uint16_t
 		return VMMU_EDEAD;
 	if (space >= vm->config.spaces || (flags & ~KNOWN_FLAGS))
 		return VMMU_EINVAL;
-	slots_lock(vm);
+	vmmu_slots_acquire(vm);
 	error = set_flags(vm, slot_of_id(vm, space, id), flags, &task);
-	slots_unlock(vm);
+	vmmu_slots_release(vm);
 	return error;
 }
 

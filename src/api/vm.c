@@ -51,6 +51,7 @@ static void fini(struct vmmu_vm *vm)
 		vmmu_slots_fini(vm, space);
 	vmmu_pages_fini(vm);
 	vmmu_framemap_fini(vm);
+	vmmu_tracking_fini(vm);
 	vmmu_rwlock_fini(&vm->mmu_lock, vm->port, vm->host);
 }
 
@@ -95,11 +96,12 @@ enum vmmu_error vmmu_vm_create(const struct vmmu_port *port, void *host,
 
 enum vmmu_error vmmu_vm_destroy(struct vmmu_vm *vm)
 {
+	const struct vmmu_tracking *tracking = vmmu_tracking_of(vm);
 	struct vmmu_task task = task_of_vm(vm);
 	const struct vmmu_port *port = vm->port;
 	void *host = vm->host;
 
-	if (vm->vcpu_count)
+	if (vm->vcpu_count || (tracking && tracking->registered))
 		return VMMU_EBUSY;
 	vmmu_section_begin(&task);
 	vmmu_zap_everything(&task);
@@ -122,5 +124,6 @@ void vmmu_stats_read(struct vmmu_vm *vm, uint64_t values[VMMU_STAT_COUNT])
 			values[i] += atomic_get(&v->stats[i]);
 	}
 	values[VMMU_STAT_TABLES] = atomic_get(&vm->pages.live);
+	values[VMMU_STAT_TRACK_FRAMES] = atomic_get(&vm->tracked);
 	vmmu_section_end_shared(&task);
 }

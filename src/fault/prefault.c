@@ -8,6 +8,7 @@ static enum vmmu_error error_of_outcome(enum vmmu_outcome outcome)
 	switch (outcome) {
 	case VMMU_OUTCOME_RESUME:
 	case VMMU_OUTCOME_SPURIOUS:
+	case VMMU_OUTCOME_TRACKED: /* nothing may be there */
 		return VMMU_OK;
 	case VMMU_OUTCOME_NO_MEMORY:
 		return VMMU_ENOMEM;
@@ -62,7 +63,8 @@ enum vmmu_error vmmu_prefault(struct vmmu_vcpu *vcpu, struct vmmu_gfn_range rang
 			.access = VMMU_ACCESS_READ,
 			.slot = &slot,
 			.max = vm->config.max_leaf,
-			.prefault = true,
+			.allowed = VMMU_TRACK_KINDS,
+			.prefault = 1,
 		};
 		enum vmmu_level level;
 		uint64_t generation;

@@ -167,6 +167,16 @@ static inline vmmu_spte_t spte_union(const struct vmmu_fmt *fmt, vmmu_spte_t a, 
 	return (vmmu_spte_t){((a.raw | b.raw) & ~fmt->no_exec) | (a.raw & b.raw & fmt->no_exec)};
 }
 
+/* The same leaf without some rights; READ is none that a leaf can do without. */
+static inline vmmu_spte_t spte_without(const struct vmmu_fmt *fmt, vmmu_spte_t e, uint32_t access)
+{
+	if (access & VMMU_ACCESS_WRITE)
+		e.raw &= ~(fmt->write | fmt->saved_write);
+	if (access & VMMU_ACCESS_EXEC)
+		e.raw = (e.raw & ~fmt->exec) | fmt->no_exec;
+	return e;
+}
+
 /* The leaf for part @index of a huge leaf of @level, one level down. */
 vmmu_spte_t vmmu_spte_child_of_huge(const struct vmmu_fmt *fmt, vmmu_spte_t huge,
 				    enum vmmu_level level, unsigned index);

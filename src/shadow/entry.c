@@ -226,29 +226,51 @@ void vmmu_shade_clean(struct vmmu_task *task, struct vmmu_shade *s, unsigned ind
 
 /* ---- all leaves of a frame ---- */
 
-static void leaf_protect(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
+static void leaf_narrow(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			uint32_t kinds)
 {
-	vmmu_spte_t e = shade_get(s, index);
+	const struct vmmu_fmt *fmt = &task->vm->fmt;
+	vmmu_spte_t e = shade_get(s, index), to = spte_without(fmt, e, kinds);
 
-	if (e.raw & task->vm->fmt.write)
-		change_rights(task, s, index,
-			      (vmmu_spte_t){e.raw & ~task->vm->fmt.write & ~task->vm->fmt.dirty});
+	if (e.raw & ~to.raw & fmt->write)
+		to.raw &= ~fmt->dirty;
+	if (to.raw != e.raw)
+		change_rights(task, s, index, to);
 }
 
-void vmmu_frame_protect(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+/* @kinds: WRITE and EXEC at most. */
+static void frame_narrow(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn, uint32_t kinds)
+	VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	struct vmmu_frames *frames = &task->vm->frames[space];
 	uint64_t *cell = vmmu_framemap_find(&frames->rmap[0], gfn.n);
 	vmmu_link_t at = cell ? *link_cell(cell) : (vmmu_link_t){0};
 
 	for (; at.n; at = link_shade(at)->links[link_index(at)])
-		leaf_protect(task, link_shade(at), link_index(at));
+		leaf_narrow(task, link_shade(at), link_index(at), kinds);
 	/* A huge leaf around it could not stay writable for its other frames: it goes. */
-	for (unsigned level = 2; level <= 3; level++) {
+	for (unsigned level = 2; level <= 3 && !VMMU_MUTANT(TRACK_KEEPS_HUGE); level++) {
 		cell = vmmu_framemap_find(&frames->rmap[level - 1], gfn.n >> (9u * (level - 1)));
 		while (cell && *cell)
 			vmmu_shade_clear(task, link_shade(*link_cell(cell)),
 					 link_index(*link_cell(cell)));
+	}
+}
+
+void vmmu_frame_protect(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+{
+	frame_narrow(task, space, gfn, VMMU_ACCESS_WRITE);
+}
+
+void vmmu_frames_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
+{
+	for (unsigned space = 0; space < task->vm->config.spaces; space++) {
+		if (kinds & VMMU_ACCESS_READ) {
+			vmmu_frames_zap(task, space, range);
+			continue;
+		}
+		for (vmmu_gfn_t gfn = range.start; gfn.n < range.end.n; gfn.n++)
+			frame_narrow(task, space, gfn, kinds);
 	}
 }
 

@@ -155,8 +155,10 @@ static enum vmmu_level leaf_level(struct vmmu_fetch *f) VMMU_REQUIRES(vmmu_mmu_l
 		level = vmmu_slot_level(slot, gfn, level);
 	if (vm->invalidations.host.active || vm->invalidations.frames[slot->space].active)
 		return VMMU_LEVEL_4K;
-	while (level > VMMU_LEVEL_4K && (((page.pfn.n ^ gfn.n) & (vmmu_level_frames(level) - 1)) ||
-					 vmmu_frames_mirrored(vm, f->vcpu->space, gfn, level)))
+	while (level > VMMU_LEVEL_4K &&
+	       (((page.pfn.n ^ gfn.n) & (vmmu_level_frames(level) - 1)) ||
+		vmmu_frames_mirrored(vm, f->vcpu->space, gfn, level) ||
+		(vmmu_tracked_around(vm, gfn, level) && !VMMU_MUTANT(TRACK_ALLOWS_HUGE))))
 		level--;
 	return level;
 }
@@ -218,6 +220,7 @@ enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum
 	struct vmmu_wish wish = {
 		.rights = f->rights,
 		.is_write = f->is_write,
+		.is_fetch = f->is_fetch,
 	};
 	enum vmmu_outcome outcome;
 	bool ok;

@@ -13,7 +13,7 @@ struct vmmu_fetch {
 	uint32_t rights; /* VMMU_RIGHT_*: what the leaf may allow, tricks for CR0.WP = 0 included */
 	uint32_t plain;  /* the same without tricks: role of direct tables, whose other leaves
 			  * must stay while this one is tricked with */
-	bool is_write;
+	bool is_write, is_fetch;
 };
 
 /**

@@ -47,6 +47,37 @@ static vmmu_spte_t build(const struct vmmu_vm *vm, const struct vmmu_wish *wish,
 	return e;
 }
 
+/*
+ * What clients that track the frame leave of the rights; TRACKED if the access itself has to come
+ * out and there is nothing to map. Here, under the lock, is where it is decided.
+ */
+static enum vmmu_outcome obey_trackers(struct vmmu_task *task, const struct vmmu_wish *w,
+				       uint32_t *rights)
+{
+	uint32_t kinds = vmmu_tracked_kinds(task->vm, w->gfn);
+
+	if (VMMU_MUTANT(TRACK_HINT))
+		return VMMU_OUTCOME_RESUME;
+	if ((kinds & VMMU_ACCESS_WRITE) && !VMMU_MUTANT(TRACK_UNSYNC))
+		*rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
+	if (kinds & VMMU_ACCESS_EXEC)
+		*rights &= ~(uint32_t)VMMU_RIGHT_EXEC;
+	return (kinds & VMMU_ACCESS_READ) || (w->is_fetch && (kinds & VMMU_ACCESS_EXEC))
+		       ? VMMU_OUTCOME_TRACKED
+		       : VMMU_OUTCOME_RESUME;
+}
+
+/* A write that no entry may let pass: to the guest's own tables, or to what a client tracks. */
+static enum vmmu_outcome write_outcome(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+	VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	struct vmmu_shade *m = vmmu_shade_first(task->vm, space, gfn);
+
+	while (m && !shade_is_mirror(m))
+		m = m->same_frame;
+	return m ? VMMU_OUTCOME_TABLE_WRITE : VMMU_OUTCOME_TRACKED;
+}
+
 enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 				 const struct vmmu_wish *wish)
 {
@@ -75,6 +106,10 @@ enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, u
 			return VMMU_OUTCOME_READONLY;
 		rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
 	}
+	if (VMMU_UNLIKELY(vm_tracks(task->vm)) &&
+	    obey_trackers(task, &w, &rights) == VMMU_OUTCOME_TRACKED)
+		return w.is_write ? write_outcome(task, s->sp.role.space, w.gfn)
+				  : VMMU_OUTCOME_TRACKED;
 	if (!vmmu_page_at_hand(task, slot, w.gfn, &page) || (w.is_write && !page.writable))
 		return VMMU_OUTCOME_PENDING;
 	if (!page.writable)
@@ -85,6 +120,6 @@ enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, u
 	if (!vmmu_shade_set_leaf(task, s, index, build(task->vm, &w, &page, rights), w.gpte))
 		return VMMU_OUTCOME_NO_MEMORY;
 	if (w.is_write && !(rights & VMMU_RIGHT_WRITE))
-		return VMMU_OUTCOME_TABLE_WRITE;
+		return write_outcome(task, s->sp.role.space, w.gfn);
 	return VMMU_OUTCOME_RESUME;
 }

@@ -143,6 +143,9 @@ void vmmu_shade_clean(struct vmmu_task *task, struct vmmu_shade *s, unsigned ind
 /* No leaf lets the guest write the frame any more; huge leaves over it go. */
 void vmmu_frame_protect(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
 	VMMU_REQUIRES(vmmu_mmu_lock);
+/* No leaf allows these kinds of access to the frames, in any space; huge leaves over them go. */
+void vmmu_frames_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
+	VMMU_REQUIRES(vmmu_mmu_lock);
 /* Withdraw every leaf that maps a frame of the range. */
 void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
 	VMMU_REQUIRES(vmmu_mmu_lock);
@@ -207,6 +210,7 @@ struct vmmu_wish {
 	uint32_t rights;       /* VMMU_RIGHT_*, all levels combined, D emulated by W */
 	uint8_t key;           /* protection key; filled in by vmmu_shade_map() */
 	bool is_write;         /* a write is under way: unsync may be paid for it */
+	bool is_fetch;         /* an instruction is being fetched */
 	uint64_t gpte;         /* the guest's entry that maps it; direct tables: 0 */
 };
 
@@ -214,13 +218,19 @@ struct vmmu_wish {
  * vmmu_shade_map() - install a leaf in entry @index.
  * Finds the slot and the host page; both must be at hand (port->guest_page_now).
  * Return: RESUME; MMIO; READONLY; TABLE_WRITE, the frame holds tables and stays read-only;
- *         PENDING, the host page is not at hand; NO_MEMORY, the reserve is used up.
+ *         TRACKED, a client forbids the access; PENDING, the host page is not at hand; NO_MEMORY,
+ * the reserve is used up.
  */
 enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 				 const struct vmmu_wish *wish) VMMU_REQUIRES(vmmu_mmu_lock);
 
 /* Rights of one guest entry. */
 uint32_t vmmu_gpte_rights(uint64_t gpte, bool nx);
+
+/* ---- written.c ---- */
+
+/* Guest memory was written; what is mirrored of it goes. Context: no locks. */
+void vmmu_frames_written(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, uint64_t bytes);
 
 /* ---- memory.c: the guest's memory, as far as it is at hand ---- */
 

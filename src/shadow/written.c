@@ -44,34 +44,24 @@ static void frame_written(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn
 	}
 }
 
-enum vmmu_error vmmu_guest_written(struct vmmu_vm *vm, unsigned space, vmmu_gpa_t gpa,
-				   uint64_t bytes)
+void vmmu_frames_written(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, uint64_t bytes)
 {
-	struct vmmu_task task = task_of_vm(vm);
-
-	if (space >= vm->config.spaces || gpa.addr + bytes < gpa.addr)
-		return VMMU_EINVAL;
-	if (vm_is_dead(vm))
-		return VMMU_EDEAD;
-	if (vm->config.format != VMMU_FORMAT_SHADOW)
-		return VMMU_OK;
 	/* The bytes are there; whoever makes a table after this reads them (pairs with the lock).
 	 */
-	vmmu_section_begin(&task);
+	vmmu_section_begin(task);
 	while (bytes) {
 		unsigned offset = (unsigned)(gpa.addr % VMMU_PAGE_BYTES);
 		uint64_t here = VMMU_PAGE_BYTES - offset;
 
 		if (here > bytes)
 			here = bytes;
-		frame_written(&task, space, vmmu_gpa_to_gfn(gpa), offset, (unsigned)here);
+		frame_written(task, space, vmmu_gpa_to_gfn(gpa), offset, (unsigned)here);
 		gpa.addr += here;
 		bytes -= here;
 	}
-	vmmu_section_end(&task);
-	stat_add(&task, VMMU_STAT_SHADOW_WRITES, 1);
-	vmmu_table_collect(vm);
-	return VMMU_OK;
+	vmmu_section_end(task);
+	stat_add(task, VMMU_STAT_SHADOW_WRITES, 1);
+	vmmu_table_collect(task->vm);
 }
 
 bool vmmu_shadow_unprotect(struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn)

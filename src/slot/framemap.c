@@ -31,6 +31,20 @@ uint64_t *vmmu_framemap_find(struct vmmu_framemap *map, uint64_t key)
 	return &map->last_leaf[key % ENTRIES];
 }
 
+uint64_t vmmu_framemap_peek(const struct vmmu_framemap *map, uint64_t key)
+{
+	const void *node =
+		__atomic_load_n((void *const *)(const void *)&map->root, __ATOMIC_ACQUIRE);
+
+	if (key >> VMMU_FRAMEMAP_KEY_BITS)
+		return 0;
+	for (unsigned level = LEVELS - 1; node && level; level--)
+		node = __atomic_load_n(&((void *const *)node)[index_at(key, level)],
+				       __ATOMIC_ACQUIRE);
+	return node ? __atomic_load_n(&((const uint64_t *)node)[index_at(key, 0)], __ATOMIC_RELAXED)
+		    : 0;
+}
+
 /* A zeroed page from the reserve, remembered for the end of the VM. */
 static void *take_page(struct vmmu_task *task)
 {
@@ -54,6 +68,12 @@ static void *take_page(struct vmmu_task *task)
 	return reserve->page[reserve->count];
 }
 
+/* Where vmmu_framemap_peek() may come along: the page is zeroed before it can be seen. */
+static void publish_page(void *at, void *page)
+{
+	__atomic_store_n((void **)at, page, __ATOMIC_RELEASE);
+}
+
 uint64_t *vmmu_framemap_make(struct vmmu_task *task, struct vmmu_framemap *map, uint64_t key)
 {
 	uint64_t *cell = vmmu_framemap_find(map, key);
@@ -62,13 +82,13 @@ uint64_t *vmmu_framemap_make(struct vmmu_task *task, struct vmmu_framemap *map, 
 	if (VMMU_LIKELY(cell != NULL))
 		return cell;
 	if (!map->root)
-		map->root = take_page(task);
+		publish_page(&map->root, take_page(task));
 	node = map->root;
 	for (unsigned level = LEVELS - 1; node && level; level--) {
 		uint64_t **entry = &node[index_at(key, level)];
 
 		if (!*entry)
-			*entry = take_page(task);
+			publish_page(entry, take_page(task));
 		node = (uint64_t **)(void *)*entry;
 	}
 	return node ? vmmu_framemap_find(map, key) : NULL;

@@ -23,6 +23,17 @@ struct vmmu_framemap {
 /* The cell, or NULL if it was never made. */
 uint64_t *vmmu_framemap_find(struct vmmu_framemap *map, uint64_t key);
 
+/*
+ * What the cell holds, 0 if there is none. Writes nothing. Context: any; without the mmu lock the
+ * value may be outdated at once, and cells must be changed by vmmu_framemap_put().
+ */
+uint64_t vmmu_framemap_peek(const struct vmmu_framemap *map, uint64_t key);
+
+static inline void vmmu_framemap_put(uint64_t *cell, uint64_t value)
+{
+	__atomic_store_n(cell, value, __ATOMIC_RELAXED);
+}
+
 /* The cell, made if need be from the task's reserve. NULL: the reserve is used up. */
 uint64_t *vmmu_framemap_make(struct vmmu_task *task, struct vmmu_framemap *map, uint64_t key);
 

@@ -100,6 +100,33 @@ static uint32_t leaf_access(const struct vmmu_vm *vm, const struct vmmu_target *
 	return access;
 }
 
+/*
+ * Here, under the lock, is where it is decided what the entries to come may allow; what anybody
+ * saw without the lock was a hint.
+ */
+bool vmmu_tdp_obey_trackers(const struct vmmu_vm *vm, struct vmmu_target *t)
+{
+	uint32_t kinds = vmmu_tracked_kinds(vm, t->gfn);
+
+	if (VMMU_MUTANT(TRACK_HINT))
+		return true;
+	if (kinds & (t->access | VMMU_ACCESS_READ))
+		return false;
+	t->allowed = ~kinds;
+	while (t->max > VMMU_LEVEL_4K && vmmu_tracked_around(vm, t->gfn, t->max) &&
+	       !VMMU_MUTANT(TRACK_ALLOWS_HUGE))
+		t->max--;
+	for (uint32_t i = 0; i < t->count; i++) {
+		vmmu_gfn_t gfn = {t->first.n + i};
+
+		/* A neighbour that is tracked is not worth a guess. */
+		if (gfn.n != t->gfn.n && vmmu_tracked_kinds(vm, gfn) &&
+		    !VMMU_MUTANT(TRACK_NEIGHBOURS))
+			t->pages[i].pfn = VMMU_PFN_NONE;
+	}
+	return true;
+}
+
 /* The largest leaf up to @max for the wanted page, and what it shall say. */
 static void choose_leaf(const struct vmmu_vm *vm, const struct vmmu_target *t, enum vmmu_level max,
 			struct vmmu_leaf *leaf)
@@ -107,7 +134,7 @@ static void choose_leaf(const struct vmmu_vm *vm, const struct vmmu_target *t, e
 	const struct vmmu_page *page = &t->pages[t->gfn.n - t->first.n];
 	enum vmmu_level level = page->level < max ? page->level : max;
 
-	leaf->access = leaf_access(vm, t, page, t->access);
+	leaf->access = leaf_access(vm, t, page, t->access) & t->allowed;
 	leaf->accessed = !t->prefault;
 	leaf->dirty = (t->access & VMMU_ACCESS_WRITE) && !t->prefault;
 	if (level > VMMU_LEVEL_4K)

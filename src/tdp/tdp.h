@@ -61,14 +61,24 @@ enum vmmu_error vmmu_vcpu_load_root(struct vmmu_vcpu *vcpu);
 /* What a fault wants installed. */
 struct vmmu_target {
 	vmmu_gfn_t gfn;
-	uint32_t access;               /* enum vmmu_access bits wanted */
-	const struct vmmu_slot *slot;  /* holds the frame */
-	const struct vmmu_page *pages; /* host frames of a group of guest frames */
-	vmmu_gfn_t first;              /* first frame of the group */
-	uint32_t count;                /* frames in the group */
-	enum vmmu_level max;           /* no leaf larger than this */
-	bool prefault;                 /* nobody accesses it now: accessed stays clear */
+	uint32_t access;              /* enum vmmu_access bits wanted */
+	const struct vmmu_slot *slot; /* holds the frame */
+	struct vmmu_page *pages;      /* host frames of a group of guest frames */
+	vmmu_gfn_t first;             /* first frame of the group */
+	uint32_t count;               /* frames in the group */
+	enum vmmu_level max;          /* no leaf larger than this */
+	/* set together, in one store */
+	uint32_t allowed;  /* rights that the leaf may have; all, to begin with */
+	uint32_t prefault; /* 1: nobody accesses it now: accessed stays clear */
 };
+
+/**
+ * vmmu_tdp_obey_trackers() - take out of the target what clients track. To be called in the
+ * section that goes on to vmmu_tdp_map().
+ * Return: false, the access that is wanted has to come out.
+ */
+bool vmmu_tdp_obey_trackers(const struct vmmu_vm *vm, struct vmmu_target *target)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
 /**
  * vmmu_tdp_map() - install a leaf for the target, and its neighbours if they are known.
@@ -109,6 +119,13 @@ void vmmu_tdp_zap(struct vmmu_task *task, struct vmmu_sp *root, struct vmmu_gfn_
 
 /* The same in all roots of the space, invalid ones included. */
 void vmmu_tdp_zap_space(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+
+/**
+ * vmmu_tdp_forbid() - no entry of any root, of any space, allows these kinds of access to the
+ * frames any more. Huge leaves over them go. Short ranges: does not pause.
+ */
+void vmmu_tdp_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 
 /**

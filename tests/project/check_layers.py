@@ -13,8 +13,8 @@ import sys
 from tap import Tap, library_sources, project_files, read, run
 
 # Lowest first.
-LAYERS = ["base", "format", "guest", "slot", "page", "flush", "tdp", "shadow", "fault", "api",
-          "audit"]
+LAYERS = ["base", "format", "guest", "slot", "page", "flush", "track", "tdp", "shadow", "fault",
+          "api", "audit"]
 STANDARD = {"stdint.h", "stddef.h", "stdbool.h", "stdatomic.h"}
 # Holds one member per layer; the .c files of every layer may include it.
 COMMON = "vm.h"
