@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The mediator at work: a guest writes a device's table and loses a slot that the table points
- * into; the "device" reads through the shadow. As in smallest.c the process plays the host, so
- * that host-physical addresses are its own, and the hardware.
- *
+ * into; the "device" reads through the shadow. The process is the host and the hardware.
  *     cc main.c mediator.c $(pkg-config --cflags --libs vmmu) && ./a.out
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +13,7 @@
 
 #define SLOT_PAGES 16u
 #define TABLE UINT64_C(0x3000) /* the device's table: one page of slot 0 */
-static _Alignas(VMMU_PAGE_BYTES) char memory[2 * SLOT_PAGES * VMMU_PAGE_BYTES];
+static _Alignas(VMMU_PAGE_BYTES) char memory[2][SLOT_PAGES * VMMU_PAGE_BYTES];
 static struct mediator mediator;
 static struct vmmu_vcpu *vcpu;
 static struct vmmu_vm *vm;
@@ -41,7 +40,7 @@ static void page_free(void *host, vmmu_pfn_t pfn)
 
 static void tlb_flush(void *host, const struct vmmu_flush *flush)
 {
-	(void)host, (void)flush; /* no CPU runs the guest meanwhile */
+	(void)host, (void)flush;
 }
 
 static void check(enum vmmu_error error, const char *what)
@@ -52,51 +51,44 @@ static void check(enum vmmu_error error, const char *what)
 	exit(1);
 }
 
-/* --- what the mediator asks for --- */
-
+/* What the mediator asks for. */
 static bool frame_get(void *host, vmmu_gfn_t gfn, vmmu_pfn_t *pfn)
 {
-	struct vmmu_slot_config slot;
+	struct vmmu_slot_config slot = {0};
+	bool found = vmmu_slot_find(vm, 0, gfn, &slot) == VMMU_OK;
 
 	(void)host;
-	if (vmmu_slot_find(vm, 0, gfn, &slot) != VMMU_OK)
-		return false;
 	pfn->n = (slot.host_base >> VMMU_PAGE_SHIFT) + gfn.n - slot.base.n;
-	return true;
+	return found;
 }
 
 static bool memory_read(void *host, vmmu_gpa_t gpa, void *to, uint32_t bytes)
 {
 	vmmu_pfn_t pfn;
+	bool found = frame_get(host, vmmu_gpa_to_gfn(gpa), &pfn);
 
-	if (!frame_get(host, vmmu_gpa_to_gfn(gpa), &pfn))
-		return false;
-	memcpy(to, (char *)page_map(host, pfn) + gpa.addr % VMMU_PAGE_BYTES, bytes);
-	return true;
+	if (found)
+		memcpy(to, (char *)page_map(host, pfn) + gpa.addr % VMMU_PAGE_BYTES, bytes);
+	return found;
 }
-
-/* --- the guest --- */
 
 /* A store by the guest's CPU: it faults until the leaf is writable, or is emulated. */
 static void guest_write(uint64_t gpa, uint64_t value)
 {
 	struct vmmu_fault fault = {.gpa = {gpa}, .access = VMMU_ACCESS_WRITE};
 	struct vmmu_fault_result result;
-	enum vmmu_outcome outcome;
 	struct vmmu_entry entry;
+	enum vmmu_outcome outcome;
 	vmmu_pfn_t pfn;
 
 	check(vmmu_vcpu_enter(vcpu, &entry), "entry"); /* the guest runs into the fault here */
 	vmmu_vcpu_leave(vcpu);
 	outcome = vmmu_fault_handle(vcpu, &fault, &result);
-	if (!frame_get(NULL, vmmu_gpa_to_gfn(fault.gpa), &pfn))
-		return;
-	memcpy((char *)page_map(NULL, pfn) + gpa % VMMU_PAGE_BYTES, &value, sizeof(value));
+	if (frame_get(NULL, vmmu_gpa_to_gfn(fault.gpa), &pfn))
+		memcpy((char *)page_map(NULL, pfn) + gpa % VMMU_PAGE_BYTES, &value, sizeof(value));
 	if (outcome == VMMU_OUTCOME_TRACKED)
 		check(vmmu_guest_written(vm, 0, fault.gpa, sizeof(value)), "write");
 }
-
-/* --- the device --- */
 
 static void device_read(const char *when, unsigned page)
 {
@@ -107,7 +99,7 @@ static void device_read(const char *when, unsigned page)
 	entry = mediator_find(&mediator, page);
 	printf("%-22s page %u: ", when, page);
 	if (entry)
-		printf("0x%llx\n", *(unsigned long long *)page_map(NULL, entry->pfn));
+		printf("0x%" PRIx64 "\n", *(uint64_t *)page_map(NULL, entry->pfn));
 	else
 		printf("fault\n");
 	mediator_release(&mediator);
@@ -120,18 +112,15 @@ int main(void)
 					      .page_map = page_map,
 					      .tlb_flush = tlb_flush};
 	static const struct mediator_host host = {.read = memory_read, .frame_get = frame_get};
-	const struct mediator_stats *stats = &mediator.stats;
 	struct vmmu_vm_config config = {.format = VMMU_FORMAT_NPT,
 					.root_level = 4,
 					.spaces = 1,
 					.physical_bits = 52,
 					.max_leaf = VMMU_LEVEL_2M};
-	struct vmmu_slot_config low = {.count = SLOT_PAGES, .host_base = (uintptr_t)memory};
-	struct vmmu_slot_config high = {.id = 1,
-					.base = {0x40},
-					.count = SLOT_PAGES,
-					.host_base = (uintptr_t)memory + sizeof(memory) / 2};
+	struct vmmu_slot_config low = {.count = SLOT_PAGES, .host_base = (uintptr_t)memory[0]};
+	struct vmmu_slot_config high = low;
 
+	high.id = 1, high.base.n = 0x40, high.host_base = (uintptr_t)memory[1];
 	check(vmmu_vm_create(&port, NULL, &config, &vm), "VM");
 	check(vmmu_slot_create(vm, &low), "slot 0");
 	check(vmmu_slot_create(vm, &high), "slot 1");
@@ -143,19 +132,17 @@ int main(void)
 	guest_write(TABLE + 8 * 6, 0x99000 | MEDIATOR_PRESENT);
 	device_read("the guest has written", 5);
 	device_read("no slot has this frame", 6);
-	check(vmmu_slot_delete(vm, 0, 1), "end of slot 1");
+	check(vmmu_slot_delete(vm, 0, high.id), "end of slot 1");
 	device_read("its slot is deleted", 5);
 	check(vmmu_slot_create(vm, &high), "slot 1 again");
 	device_read("its slot is back", 5);
-	for (uint64_t i = 0; i < 1000; i++)
-		guest_write(TABLE + 8 * 7, (i % SLOT_PAGES) << VMMU_PAGE_SHIFT | MEDIATOR_PRESENT);
-	guest_write(TABLE + 8 * 7, 0x42000 | MEDIATOR_PRESENT);
-	device_read("written 1001 times", 7);
+	for (uint64_t i = 1000; i > 0; i--)
+		guest_write(TABLE + 8 * 7, (0x41000 + (i % 8 << 12)) | MEDIATOR_PRESENT);
+	device_read("written 1000 times", 7);
 	mediator_clear_page(&mediator, 0);
 	device_read("the table is gone", 7);
-	printf("%llu writes told, %llu entries shadowed, %llu refused, %llu dropped\n",
-	       (unsigned long long)stats->writes, (unsigned long long)stats->shadowed,
-	       (unsigned long long)stats->refused, (unsigned long long)stats->dropped);
+	printf("%" PRIu64 " writes told, %" PRIu64 " entries shadowed, %" PRIu64 " dropped\n",
+	       mediator.stats.writes, mediator.stats.shadowed, mediator.stats.dropped);
 	mediator_destroy(&mediator);
 	vmmu_vcpu_destroy(vcpu);
 	check(vmmu_vm_destroy(vm), "end");
