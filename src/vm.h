@@ -45,8 +45,7 @@ struct vmmu_invalidations {
 	vmmu_atomic_t sequence;                        /* counts ends */
 	struct vmmu_withdrawn frames[VMMU_SPACES_MAX]; /* by guest frame */
 	struct vmmu_withdrawn host;                    /* by host address, all spaces */
-	uint64_t active;    /* of all of the above: begins without an end */
-	uint64_t beginning; /* begins that have not returned yet */
+	uint64_t beginning;                            /* begins that have not returned yet */
 };
 
 /* Frames of pages that live as long as the VM. */
@@ -101,6 +100,8 @@ struct vmmu_vm {
 	struct vmmu_slot_space spaces[VMMU_SPACES_MAX];
 	struct vmmu_pages pages;
 	struct vmmu_invalidations invalidations;
+	uint64_t obstacles; /* mmu lock, exclusive: begins of invalidations without an end, and
+			     * one more while anything is tracked. 0: faults need not ask */
 	struct vmmu_frames frames[VMMU_SPACES_MAX];
 	struct vmmu_shades shades;
 	struct vmmu_page_log *frame_pages; /* mmu lock, exclusive */

@@ -73,7 +73,9 @@ struct vmmu_shadow_result {
  *                             that only emulation can do right (CR0.WP = 0): emulate the
  *                             instruction and tell its write with vmmu_guest_written(), or
  *                             call vmmu_shadow_unprotect() and run the guest again
- * Context: as vmmu_fault_handle().
+ *   VMMU_OUTCOME_TRACKED      result.gpa says where
+ * Accessed and dirty bits that it sets in the guest's tables are told to clients that track them.
+ * Context: as vmmu_fault_handle(), and no lock is held that clients' callbacks take.
  */
 VMMU_MUST_CHECK enum vmmu_outcome vmmu_shadow_fault(struct vmmu_vcpu *vcpu, vmmu_gva_t gva,
 						    uint32_t error_code, uint32_t flags,

@@ -25,7 +25,7 @@ static bool range_is_valid(const struct vmmu_vm *vm, unsigned space, struct vmmu
 static void withdrawn_begin(struct vmmu_vm *vm, struct vmmu_withdrawn *w, uint64_t start,
 			    uint64_t end)
 {
-	vm->invalidations.active++;
+	vm->obstacles++;
 	if (!w->active++) {
 		w->start = start;
 		w->end = end;
@@ -46,7 +46,7 @@ static bool withdrawn_end(struct vmmu_vm *vm, struct vmmu_withdrawn *w)
 	/* The sequence first: a fault sees the range active, or the new number. Both are
 	 * read inside its section anyway. */
 	(void)atomic_plus(&vm->invalidations.sequence, 1);
-	vm->invalidations.active--;
+	vm->obstacles--;
 	if (!--w->active)
 		w->joined = false;
 	return true;

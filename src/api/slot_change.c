@@ -127,7 +127,7 @@ static void drop_tracking(struct change *c, struct vmmu_task *task) VMMU_REQUIRE
 	struct vmmu_tracking *tracking = vmmu_tracking_of(c->vm);
 
 	for (unsigned i = 0; tracking && i < VMMU_TRACKERS_MAX; i++)
-		if (tracking->trackers[i].id)
+		if (tracking->trackers[i].id && !VMMU_MUTANT(TRACK_OUTLIVES_SLOT))
 			vmmu_track_drop(task, &tracking->trackers[i], c->withdraw, true);
 	c->announced = vmmu_tell_announce(c->vm);
 }
@@ -220,6 +220,13 @@ enum vmmu_error vmmu_slot_create(struct vmmu_vm *vm, const struct vmmu_slot_conf
 	return error;
 }
 
+/* A deliberate mistake. */
+static void tell_too_early(struct change *c, const struct vmmu_slot *slot) VMMU_NO_ANALYSIS
+{
+	withdraw_slot(c, slot);
+	vmmu_tell_removed(c->vm, vmmu_tell_announce(c->vm), c->space, c->withdraw);
+}
+
 static enum vmmu_error delete (struct change *c, uint16_t id,
 			       struct vmmu_task *task)VMMU_REQUIRES(vmmu_slots_lock)
 {
@@ -228,6 +235,8 @@ static enum vmmu_error delete (struct change *c, uint16_t id,
 
 	if (!slot)
 		return VMMU_ENOENT;
+	if (VMMU_MUTANT(TRACK_TELL_EARLY))
+		tell_too_early(c, slot);
 	if (!vmmu_edit_reserve(&c->edit, vm))
 		return VMMU_ENOMEM;
 	withdraw_slot(c, slot);

@@ -47,8 +47,8 @@ static enum vmmu_error enlist(struct vmmu_vm *vm, const struct vmmu_tracker_ops 
 	if (place == VMMU_TRACKERS_MAX)
 		return VMMU_ELIMIT;
 	t = &tracking->trackers[place];
-	tracking->registered++;
 	vmmu_section_begin(&task);
+	tracking->registered++;
 	t->leaving = false;
 	t->ops = ops;
 	t->client = client;
@@ -95,8 +95,8 @@ enum vmmu_error vmmu_tracker_unregister(struct vmmu_vm *vm, vmmu_tracker_id_t id
 	vmmu_slots_acquire(vm);
 	vmmu_section_begin(&task);
 	t->id = 0;
-	vmmu_section_end(&task);
 	vmmu_tracking_of(vm)->registered--;
+	vmmu_section_end(&task);
 	vmmu_slots_release(vm);
 	return VMMU_OK;
 }
@@ -178,6 +178,8 @@ static void apply_some(struct edit *e, uint64_t start, uint64_t end) VMMU_REQUIR
 		uint32_t fresh =
 			vmmu_track_apply(&e->task, e->tracker, (vmmu_gfn_t){n}, e->edit, e->kinds);
 
+		if (VMMU_MUTANT(TRACK_REARM_IDLE) && e->edit == VMMU_TRACK_REARM)
+			fresh = 0;
 		if (fresh != kinds && kinds)
 			vmmu_forbid(&e->task, (struct vmmu_gfn_range){{first}, {n}}, kinds);
 		if (fresh != kinds)
@@ -186,6 +188,8 @@ static void apply_some(struct edit *e, uint64_t start, uint64_t end) VMMU_REQUIR
 	}
 	if (kinds)
 		vmmu_forbid(&e->task, (struct vmmu_gfn_range){{first}, {end}}, kinds);
+	if (VMMU_MUTANT(TRACK_UNPAID))
+		e->task.debt.owed = false;
 }
 
 static void apply(struct edit *e) VMMU_REQUIRES(vmmu_slots_lock)
@@ -277,6 +281,12 @@ static bool access_is_valid(const struct vmmu_vm *vm, unsigned space, vmmu_gpa_t
 	return space < vm->config.spaces && gpa.addr + bytes >= gpa.addr;
 }
 
+static void mirror_write(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, uint64_t bytes)
+{
+	if (task->vm->config.format == VMMU_FORMAT_SHADOW)
+		vmmu_frames_written(task, space, gpa, bytes);
+}
+
 enum vmmu_error vmmu_guest_written(struct vmmu_vm *vm, unsigned space, vmmu_gpa_t gpa,
 				   uint64_t bytes)
 {
@@ -286,10 +296,12 @@ enum vmmu_error vmmu_guest_written(struct vmmu_vm *vm, unsigned space, vmmu_gpa_
 		return VMMU_EINVAL;
 	if (vm_is_dead(vm))
 		return VMMU_EDEAD;
+	if (VMMU_MUTANT(TRACK_LATE))
+		mirror_write(&task, space, gpa, bytes);
 	/* Clients first: what they do about it may still change our tables. */
 	vmmu_tell_accessed(&task, space, gpa, bytes, VMMU_ACCESS_WRITE);
-	if (vm->config.format == VMMU_FORMAT_SHADOW)
-		vmmu_frames_written(&task, space, gpa, bytes);
+	if (!VMMU_MUTANT(TRACK_LATE))
+		mirror_write(&task, space, gpa, bytes);
 	return VMMU_OK;
 }
 

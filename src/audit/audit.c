@@ -80,6 +80,7 @@ void vmmu_audit_leaf(struct vmmu_auditor *a, unsigned space, const struct vmmu_i
 
 	if (at->level <= VMMU_LEVEL_1G)
 		a->leaves[at->level - VMMU_LEVEL_4K]++;
+	vmmu_audit_tracked_leaf(a, at);
 	/* While a change is under way its old translations are still being withdrawn. */
 	if (atomic_get(&vm->spaces[space].generation) & VMMU_GENERATION_IN_PROGRESS)
 		return;
@@ -256,6 +257,7 @@ static void check_counters(struct vmmu_auditor *a) VMMU_REQUIRES(vmmu_mmu_lock)
 	}
 	if (live != a->tables)
 		vmmu_audit_numbers(a, 16, "tables", live, a->tables);
+	vmmu_audit_tracking(a);
 	if (a->vm->config.format == VMMU_FORMAT_SHADOW)
 		vmmu_audit_frames(a);
 	/* Each table but the roots hangs on exactly one entry. */

@@ -24,11 +24,15 @@ void vmmu_audit_entry(struct vmmu_auditor *a, unsigned invariant, const char *wo
 /* "I16: words: kept n, counted m" */
 void vmmu_audit_numbers(struct vmmu_auditor *a, unsigned invariant, const char *words,
 			uint64_t kept, uint64_t counted);
-/* What must hold of a leaf in every engine: I1, I10. */
+/* What must hold of a leaf in every engine: I1, I2, I10. */
 void vmmu_audit_leaf(struct vmmu_auditor *a, unsigned space, const struct vmmu_iter *at);
 
 /* shadow.c: one shadow table, and what can be said only after a whole pass. */
 void vmmu_audit_shade(struct vmmu_auditor *a, struct vmmu_sp *sp) VMMU_REQUIRES(vmmu_mmu_lock);
 void vmmu_audit_frames(struct vmmu_auditor *a) VMMU_REQUIRES(vmmu_mmu_lock);
+
+/* track.c: does the leaf allow what clients track? Then all that follows from what they track. */
+void vmmu_audit_tracked_leaf(struct vmmu_auditor *a, const struct vmmu_iter *at);
+void vmmu_audit_tracking(struct vmmu_auditor *a) VMMU_REQUIRES(vmmu_mmu_lock);
 
 #endif

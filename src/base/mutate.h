@@ -33,10 +33,31 @@
 	X(MMIO_ADDRESS, "a device entry holds an address of memory")                               \
 	X(NO_GUARD, "a fault that nothing comes of is repeated for ever")
 
+/* Tracking; tests/track/mutant_test.c. */
+#define VMMU_TRACK_MUTANTS(X)                                                                      \
+	X(TRACK_TELL_EARLY, "clients hear of a slot's end before it is certain")                   \
+	X(TRACK_OUTLIVES_SLOT, "what is tracked stays tracked when its slot ends")                 \
+	X(TRACK_FORGETS_SHARED, "a frame that the other space still has is no longer tracked")     \
+	X(TRACK_KEEPS_HUGE, "a huge leaf over a tracked frame stays")                              \
+	X(TRACK_ALLOWS_HUGE, "a huge leaf is installed over a tracked frame")                      \
+	X(TRACK_ONE_SPACE, "adding forgets the second address space")                              \
+	X(TRACK_VALID_ONLY, "adding forgets roots on their way out")                               \
+	X(TRACK_UNPAID, "adding returns before the flush")                                         \
+	X(TRACK_HINT, "what a fault saw without the lock decides")                                 \
+	X(TRACK_NEIGHBOURS, "tracked neighbours are prefetched")                                   \
+	X(TRACK_NO_WAIT, "unregistering does not wait for callbacks")                              \
+	X(TRACK_STILL_TOLD, "a client that is leaving is still told")                              \
+	X(TRACK_ONCE_STAYS, "a client that wants one write gets all of them")                      \
+	X(TRACK_REARM_IDLE, "rearming leaves the guest the right to write")                        \
+	X(TRACK_BELOW_ZERO, "removing what was never added is not refused")                        \
+	X(TRACK_MARKS, "accessed and dirty bits that the library sets are not told")               \
+	X(TRACK_UNSYNC, "a tracked page table becomes unsync")                                     \
+	X(TRACK_LATE, "shadow tables follow a write before clients hear of it")
+
 enum vmmu_mutant {
 	VMMU_MUTANT_NONE,
 #define VMMU_MUTANT_ENUM(name, text) VMMU_MUTANT_##name,
-	VMMU_MUTANTS(VMMU_MUTANT_ENUM)
+	VMMU_MUTANTS(VMMU_MUTANT_ENUM) VMMU_TRACK_MUTANTS(VMMU_MUTANT_ENUM)
 #undef VMMU_MUTANT_ENUM
 		VMMU_MUTANT_COUNT
 };

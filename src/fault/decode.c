@@ -63,8 +63,9 @@ struct vmmu_fault vmmu_fault_from_ept_misconfig(uint64_t gpa)
 	};
 }
 
-bool vmmu_invalidation_meets(const struct vmmu_vm *vm, struct vmmu_target *target,
-			     uint64_t sequence)
+/* May pages that were looked up at @sequence be installed? */
+static bool invalidation_allows(const struct vmmu_vm *vm, struct vmmu_target *target,
+				uint64_t sequence)
 {
 	const struct vmmu_invalidations *inv = &vm->invalidations;
 	const struct vmmu_withdrawn *frames = &inv->frames[target->slot->space];
@@ -83,6 +84,15 @@ bool vmmu_invalidation_meets(const struct vmmu_vm *vm, struct vmmu_target *targe
 	target->count = 1;
 	target->max = VMMU_LEVEL_4K;
 	return true;
+}
+
+enum vmmu_outcome vmmu_fault_obstacles(const struct vmmu_vm *vm, struct vmmu_target *target,
+				       uint64_t sequence)
+{
+	if (!invalidation_allows(vm, target, sequence))
+		return VMMU_OUTCOME_RETRY;
+	return vm_tracks(vm) && !vmmu_tdp_obey_trackers(vm, target) ? VMMU_OUTCOME_TRACKED
+								    : VMMU_OUTCOME_RESUME;
 }
 
 #define SPARE_TABLES 512u

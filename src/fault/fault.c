@@ -177,15 +177,14 @@ static enum vmmu_outcome outcome_of_status(enum vmmu_page_status status)
 	return VMMU_OUTCOME_HOST_ERROR;
 }
 
-/* Mostly no invalidation is about, and none has ended since the look-up. */
-static inline bool invalidation_allows(const struct vmmu_vm *vm, struct vmmu_target *target,
-				       uint64_t sequence) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+/* Mostly no invalidation is about, none has ended since the look-up, and nothing is tracked. */
+static inline enum vmmu_outcome obstacles(const struct vmmu_vm *vm, struct vmmu_target *target,
+					  uint64_t sequence) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
-	const struct vmmu_invalidations *inv = &vm->invalidations;
-
-	if (VMMU_LIKELY(atomic_get(&inv->sequence) == sequence) && VMMU_LIKELY(!inv->active))
-		return true;
-	return vmmu_invalidation_meets(vm, target, sequence);
+	if (VMMU_LIKELY(atomic_get(&vm->invalidations.sequence) == sequence) &&
+	    VMMU_LIKELY(!vm->obstacles))
+		return VMMU_OUTCOME_RESUME;
+	return vmmu_fault_obstacles(vm, target, sequence);
 }
 
 enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *target,
@@ -212,10 +211,10 @@ enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *tar
 	target->first = request.first;
 	target->count = request.count;
 	vmmu_section_begin_shared(task);
-	if (still_true(task, generation) && invalidation_allows(vm, target, sequence))
+	outcome =
+		still_true(task, generation) ? obstacles(vm, target, sequence) : VMMU_OUTCOME_RETRY;
+	if (VMMU_LIKELY(outcome == VMMU_OUTCOME_RESUME))
 		outcome = vmmu_tdp_map(task, task->vcpu->root, target, level);
-	else
-		outcome = VMMU_OUTCOME_RETRY;
 	vmmu_section_end_shared(task);
 	return outcome;
 }
@@ -252,9 +251,9 @@ static enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault 
 	target.slot = &vcpu->slot;
 	target.max = task->vm->config.max_leaf;
 	target.allowed = VMMU_TRACK_KINDS;
-	target.prefault = false;
-	/* Without the lock this is a hint: it saves work where it says yes, and at worst one access
-	 * is emulated for nobody. vmmu_tdp_map() decides. */
+	target.prefault = 0;
+	/* Without the lock this is a hint: where it says yes it saves work, and at worst one access
+	 * is emulated for nobody. vmmu_tdp_obey_trackers() decides, in the section. */
 	if (VMMU_UNLIKELY(vm_tracks(task->vm)) &&
 	    (vmmu_tracked_kinds(task->vm, gfn) & fault->access))
 		return VMMU_OUTCOME_TRACKED;

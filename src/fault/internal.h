@@ -16,12 +16,13 @@ enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *tar
 				 uint64_t generation, enum vmmu_level *level);
 
 /**
- * vmmu_invalidation_meets() - may pages that were looked up at @sequence be installed?
- * Narrows the target to one 4K page while an invalidation is active in its space.
- * The way of those for whom something has changed; see fault.c for the others.
+ * vmmu_fault_obstacles() - may pages that were looked up at @sequence be installed?
+ * Narrows the target to what invalidations under way and tracked frames leave of it. The way of
+ * those for whom something has changed; see fault.c for the others.
+ * Return: RESUME; RETRY; TRACKED.
  */
-bool vmmu_invalidation_meets(const struct vmmu_vm *vm, struct vmmu_target *target,
-			     uint64_t sequence) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+enum vmmu_outcome vmmu_fault_obstacles(const struct vmmu_vm *vm, struct vmmu_target *target,
+				       uint64_t sequence) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
 /**
  * vmmu_mmio_tables_allowed() - may a device frame cost another table?

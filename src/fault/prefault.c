@@ -64,7 +64,7 @@ enum vmmu_error vmmu_prefault(struct vmmu_vcpu *vcpu, struct vmmu_gfn_range rang
 			.slot = &slot,
 			.max = vm->config.max_leaf,
 			.allowed = VMMU_TRACK_KINDS,
-			.prefault = true,
+			.prefault = 1,
 		};
 		enum vmmu_level level;
 		uint64_t generation;

@@ -242,7 +242,7 @@ static void frame_narrow(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn,
 	for (; at.n; at = link_shade(at)->links[link_index(at)])
 		leaf_narrow(task, link_shade(at), link_index(at), kinds);
 	/* A huge leaf around it could not stay writable for its other frames: it goes. */
-	for (unsigned level = 2; level <= 3; level++) {
+	for (unsigned level = 2; level <= 3 && !VMMU_MUTANT(TRACK_KEEPS_HUGE); level++) {
 		cell = vmmu_framemap_find(&frames->rmap[level - 1], gfn.n >> (9u * (level - 1)));
 		while (cell && *cell)
 			vmmu_shade_clear(task, link_shade(*link_cell(cell)),

@@ -12,8 +12,16 @@
 #define RESERVE_PAGES 12u
 #define TRIES_MAX 16u
 
+/* Accessed and dirty bits that were set on the guest's behalf in entries that clients track. */
+#define MARKS_MAX 8u
+struct marks {
+	vmmu_gpa_t gpa[MARKS_MAX];
+	unsigned bytes, count;
+};
+
 struct walking {
 	struct vmmu_task *task;
+	struct marks *marks;
 	unsigned space;
 	/* an entry that must be marked lies in a page that the host did not make writable yet */
 	bool blocked;
@@ -29,6 +37,23 @@ static bool read_entry(void *context, vmmu_gpa_t gpa, unsigned bytes,
 	return vmmu_guest_read(w->task, w->space, gpa, bytes, value);
 }
 
+/* To be told when the lock is let go. */
+static void note_mark(struct walking *w, vmmu_gpa_t gpa, unsigned bytes)
+{
+	struct marks *marks = w->marks;
+
+	if (!(vmmu_tracked_kinds(w->task->vm, vmmu_gpa_to_gfn(gpa)) & VMMU_ACCESS_WRITE))
+		return;
+	/* A walk updates an entry of each level, and starts over only if one has changed. */
+	for (unsigned i = 0; i < marks->count; i++)
+		if (marks->gpa[i].addr == gpa.addr)
+			return;
+	if (VMMU_CHECK(w->task, marks->count < MARKS_MAX, "a walk has updated too many entries",
+		       gpa.addr, marks->count))
+		marks->gpa[marks->count++] = gpa;
+	marks->bytes = bytes;
+}
+
 static bool update_entry(void *context, vmmu_gpa_t gpa, unsigned bytes, uint64_t old,
 			 uint64_t value, bool *gone) VMMU_NO_ANALYSIS
 {
@@ -37,8 +62,11 @@ static bool update_entry(void *context, vmmu_gpa_t gpa, unsigned bytes, uint64_t
 		.gpa = gpa, .bytes = bytes, .old = old, .value = value, .gone = gone};
 	const struct vmmu_slot *slot;
 
-	if (vmmu_guest_update(w->task, w->space, &update))
+	if (vmmu_guest_update(w->task, w->space, &update)) {
+		if (VMMU_UNLIKELY(vm_tracks(w->task->vm)))
+			note_mark(w, gpa, bytes);
 		return true;
+	}
 	slot = *gone ? vmmu_shadow_slot(w->task, w->space, vmmu_gpa_to_gfn(gpa)) : NULL;
 	if (slot && !(slot->flags & VMMU_SLOT_READONLY)) {
 		w->blocked = true;
@@ -55,6 +83,7 @@ struct shadow_fault {
 	vmmu_gva_t gva;
 	uint32_t flags; /* enum vmmu_walk_flags */
 	struct vmmu_shadow_result *result;
+	struct marks marks;
 	/* PENDING: what is missing */
 	vmmu_gfn_t missing;
 	bool missing_write;
@@ -162,7 +191,7 @@ static enum vmmu_outcome install(struct shadow_fault *f, const struct vmmu_walk_
 static enum vmmu_outcome resolve(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	struct vmmu_vcpu *vcpu = f->vcpu;
-	struct walking context = {.task = f->task, .space = vcpu->space};
+	struct walking context = {.task = f->task, .marks = &f->marks, .space = vcpu->space};
 	struct vmmu_guest_tables tables = {
 		.rules = &vcpu->shadow.rules,
 		.paging = &vcpu->shadow.paging,
@@ -228,6 +257,14 @@ static enum vmmu_outcome fetch_missing(struct shadow_fault *f)
 	return VMMU_OUTCOME_HOST_ERROR;
 }
 
+static void tell_marks(struct shadow_fault *f)
+{
+	for (unsigned i = 0; i < f->marks.count && !VMMU_MUTANT(TRACK_MARKS); i++)
+		vmmu_tell_accessed(f->task, f->vcpu->space, f->marks.gpa[i], f->marks.bytes,
+				   VMMU_ACCESS_WRITE);
+	f->marks.count = 0;
+}
+
 static enum vmmu_outcome handle(struct shadow_fault *f)
 {
 	struct vmmu_vm *vm = f->vcpu->vm;
@@ -243,6 +280,7 @@ static enum vmmu_outcome handle(struct shadow_fault *f)
 		vmmu_shades_reclaim(f->task, VMMU_CACHE_TABLES);
 		outcome = resolve(f);
 		vmmu_section_end(f->task);
+		tell_marks(f);
 		if (outcome == VMMU_OUTCOME_NO_MEMORY)
 			continue; /* the reserve was used up by what was installed so far */
 		if (outcome != VMMU_OUTCOME_PENDING)

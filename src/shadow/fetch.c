@@ -155,9 +155,10 @@ static enum vmmu_level leaf_level(struct vmmu_fetch *f) VMMU_REQUIRES(vmmu_mmu_l
 		level = vmmu_slot_level(slot, gfn, level);
 	if (vm->invalidations.host.active || vm->invalidations.frames[slot->space].active)
 		return VMMU_LEVEL_4K;
-	while (level > VMMU_LEVEL_4K && (((page.pfn.n ^ gfn.n) & (vmmu_level_frames(level) - 1)) ||
-					 vmmu_frames_mirrored(vm, f->vcpu->space, gfn, level) ||
-					 vmmu_tracked_around(vm, gfn, level)))
+	while (level > VMMU_LEVEL_4K &&
+	       (((page.pfn.n ^ gfn.n) & (vmmu_level_frames(level) - 1)) ||
+		vmmu_frames_mirrored(vm, f->vcpu->space, gfn, level) ||
+		(vmmu_tracked_around(vm, gfn, level) && !VMMU_MUTANT(TRACK_ALLOWS_HUGE))))
 		level--;
 	return level;
 }

@@ -56,7 +56,9 @@ static enum vmmu_outcome obey_trackers(struct vmmu_task *task, const struct vmmu
 {
 	uint32_t kinds = vmmu_tracked_kinds(task->vm, w->gfn);
 
-	if (kinds & VMMU_ACCESS_WRITE)
+	if (VMMU_MUTANT(TRACK_HINT))
+		return VMMU_OUTCOME_RESUME;
+	if ((kinds & VMMU_ACCESS_WRITE) && !VMMU_MUTANT(TRACK_UNSYNC))
 		*rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
 	if (kinds & VMMU_ACCESS_EXEC)
 		*rights &= ~(uint32_t)VMMU_RIGHT_EXEC;

@@ -100,6 +100,33 @@ static uint32_t leaf_access(const struct vmmu_vm *vm, const struct vmmu_target *
 	return access;
 }
 
+/*
+ * Here, under the lock, is where it is decided what the entries to come may allow; what anybody
+ * saw without the lock was a hint.
+ */
+bool vmmu_tdp_obey_trackers(const struct vmmu_vm *vm, struct vmmu_target *t)
+{
+	uint32_t kinds = vmmu_tracked_kinds(vm, t->gfn);
+
+	if (VMMU_MUTANT(TRACK_HINT))
+		return true;
+	if (kinds & (t->access | VMMU_ACCESS_READ))
+		return false;
+	t->allowed = ~kinds;
+	while (t->max > VMMU_LEVEL_4K && vmmu_tracked_around(vm, t->gfn, t->max) &&
+	       !VMMU_MUTANT(TRACK_ALLOWS_HUGE))
+		t->max--;
+	for (uint32_t i = 0; i < t->count; i++) {
+		vmmu_gfn_t gfn = {t->first.n + i};
+
+		/* A neighbour that is tracked is not worth a guess. */
+		if (gfn.n != t->gfn.n && vmmu_tracked_kinds(vm, gfn) &&
+		    !VMMU_MUTANT(TRACK_NEIGHBOURS))
+			t->pages[i].pfn = VMMU_PFN_NONE;
+	}
+	return true;
+}
+
 /* The largest leaf up to @max for the wanted page, and what it shall say. */
 static void choose_leaf(const struct vmmu_vm *vm, const struct vmmu_target *t, enum vmmu_level max,
 			struct vmmu_leaf *leaf)
@@ -264,41 +291,14 @@ static enum vmmu_outcome walk(struct vmmu_iter *it, struct vmmu_sp *root,
 	return VMMU_OUTCOME_RESUME;
 }
 
-/*
- * Clients track frames of this VM. Here, under the lock, is where it is decided what the new
- * entries may allow; what anybody saw without the lock was a hint. False: the access that is
- * wanted has to come out.
- */
-static bool obey_trackers(const struct vmmu_vm *vm, struct vmmu_target *t)
-{
-	uint32_t kinds = vmmu_tracked_kinds(vm, t->gfn);
-
-	if (kinds & (t->access | VMMU_ACCESS_READ))
-		return false;
-	t->allowed = ~kinds;
-	while (t->max > VMMU_LEVEL_4K && vmmu_tracked_around(vm, t->gfn, t->max))
-		t->max--;
-	for (uint32_t i = 0; i < t->count; i++) {
-		vmmu_gfn_t gfn = {t->first.n + i};
-
-		/* A neighbour that is tracked is not worth a guess. */
-		if (gfn.n != t->gfn.n && vmmu_tracked_kinds(vm, gfn))
-			t->pages[i].pfn = VMMU_PFN_NONE;
-	}
-	return true;
-}
-
 enum vmmu_outcome vmmu_tdp_map(struct vmmu_task *task, struct vmmu_sp *root,
-			       struct vmmu_target *target, enum vmmu_level *level)
+			       const struct vmmu_target *target, enum vmmu_level *level)
 {
 	struct vmmu_iter it; /* large: what is used of it is set on the way */
+	enum vmmu_level max = target->max;
 	enum vmmu_outcome outcome;
-	enum vmmu_level max;
 	struct vmmu_leaf leaf;
 
-	if (VMMU_UNLIKELY(vm_tracks(task->vm)) && !obey_trackers(task->vm, target))
-		return VMMU_OUTCOME_TRACKED;
-	max = target->max;
 	it.task = task;
 	it.root = root;
 	for (;; max = leaf.level - 1u) {

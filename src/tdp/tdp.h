@@ -67,19 +67,27 @@ struct vmmu_target {
 	vmmu_gfn_t first;             /* first frame of the group */
 	uint32_t count;               /* frames in the group */
 	enum vmmu_level max;          /* no leaf larger than this */
-	uint32_t allowed;             /* rights that the leaf may have; all, to begin with */
-	bool prefault;                /* nobody accesses it now: accessed stays clear */
+	/* set together, in one store */
+	uint32_t allowed;  /* rights that the leaf may have; all, to begin with */
+	uint32_t prefault; /* 1: nobody accesses it now: accessed stays clear */
 };
+
+/**
+ * vmmu_tdp_obey_trackers() - take out of the target what clients track. To be called in the
+ * section that goes on to vmmu_tdp_map().
+ * Return: false, the access that is wanted has to come out.
+ */
+bool vmmu_tdp_obey_trackers(const struct vmmu_vm *vm, struct vmmu_target *target)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
 /**
  * vmmu_tdp_map() - install a leaf for the target, and its neighbours if they are known.
  * @level: size of the leaf, set for RESUME.
- * The task's cache holds a table for each level. What tracked frames forbid is taken out of the
- * target. Return: RESUME, SPURIOUS, RETRY, HOST_ERROR (the port named a frame that the hardware
- * cannot address), TRACKED, DEAD.
+ * The task's cache holds a table for each level. Return: RESUME, SPURIOUS, RETRY, HOST_ERROR
+ * (the port named a frame that the hardware cannot address), DEAD.
  */
 enum vmmu_outcome vmmu_tdp_map(struct vmmu_task *task, struct vmmu_sp *root,
-			       struct vmmu_target *target, enum vmmu_level *level)
+			       const struct vmmu_target *target, enum vmmu_level *level)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
 /* Remember that @gfn belongs to no slot. Does nothing if something else is there. */

@@ -88,7 +88,8 @@ static void forbid_in_root(struct vmmu_task *task, struct vmmu_sp *root,
 	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_4K, range);
 	for (; it.valid; vmmu_iter_next(&it)) {
 		/* The hardware may set accessed and dirty meanwhile: again, with what it said. */
-		while (spte_kind(it.old) == VMMU_KIND_LEAF && !vm_is_dead(task->vm)) {
+		while (spte_kind(it.old) == VMMU_KIND_LEAF && !vm_is_dead(task->vm) &&
+		       !(VMMU_MUTANT(TRACK_KEEPS_HUGE) && it.level > VMMU_LEVEL_4K)) {
 			vmmu_spte_t to = forbidden_entry(&it, kinds);
 
 			if (to.raw == it.old.raw || vmmu_commit(&it, to))
@@ -99,8 +100,12 @@ static void forbid_in_root(struct vmmu_task *task, struct vmmu_sp *root,
 
 void vmmu_tdp_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
 {
-	for (struct vmmu_sp *root = task->vm->roots; root; root = root->root_next)
+	for (struct vmmu_sp *root = task->vm->roots; root; root = root->root_next) {
+		if ((VMMU_MUTANT(TRACK_ONE_SPACE) && root->role.space) ||
+		    (VMMU_MUTANT(TRACK_VALID_ONLY) && !root_is_valid(root)))
+			continue;
 		forbid_in_root(task, root, range, kinds);
+	}
 }
 
 /* Take one invalid root apart and drop the reference that came with its invalidation. */

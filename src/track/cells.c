@@ -93,7 +93,7 @@ static enum vmmu_error count_down(uint64_t *cell, uint32_t kinds)
 	for (unsigned kind = 0; kind < KINDS; kind++) {
 		if (!(kinds & 1u << kind))
 			continue;
-		if (!count_of(*cell, kind))
+		if (!count_of(*cell, kind) && !VMMU_MUTANT(TRACK_BELOW_ZERO))
 			return VMMU_ENOENT;
 		*cell -= UINT64_C(1) << (COUNT_BITS * kind);
 	}
@@ -122,7 +122,7 @@ static enum vmmu_error edited(uint64_t *cell, enum vmmu_track_edit edit, uint32_
 		*cell &= ~OPEN;
 		return writes ? VMMU_OK : VMMU_ENOENT;
 	case VMMU_TRACK_OPEN:
-		if (writes && (*cell & ONCE))
+		if (writes && (*cell & ONCE) && !VMMU_MUTANT(TRACK_ONCE_STAYS))
 			*cell |= OPEN;
 		return VMMU_OK;
 	case VMMU_TRACK_DROP:
@@ -154,13 +154,17 @@ bool vmmu_track_make(struct vmmu_task *task, struct vmmu_tracker *t, vmmu_gfn_t 
 static void count_frame(struct vmmu_vm *vm, struct vmmu_tracking *tracking, vmmu_gfn_t gfn,
 			uint64_t one)
 {
+	uint64_t before;
+
 	for (unsigned i = 0; i < 2; i++) {
 		uint64_t *cell =
 			vmmu_framemap_find(&tracking->regions[i], gfn.n >> (9u * (i + 1u)));
 
 		vmmu_framemap_put(cell, *cell + one);
 	}
-	(void)atomic_plus(&vm->tracked, one);
+	before = atomic_plus(&vm->tracked, one);
+	if (!before || !(before + one))
+		vm->obstacles += one;
 }
 
 /* The client's cell becomes @to, and the VM's numbers follow. Return: kinds newly forbidden. */
@@ -199,7 +203,20 @@ uint32_t vmmu_track_apply(struct vmmu_task *task, struct vmmu_tracker *t, vmmu_g
 	return set_cell(task->vm, gfn, cell, to);
 }
 
-static bool in_a_slot(const struct vmmu_vm *vm, vmmu_gfn_t gfn)
+uint64_t vmmu_track_recount(const struct vmmu_tracking *tracking, vmmu_gfn_t gfn)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < VMMU_TRACKERS_MAX; i++) {
+		uint32_t kinds = vmmu_track_wants(&tracking->trackers[i], gfn);
+
+		for (unsigned kind = 0; kind < KINDS; kind++)
+			sum += (uint64_t)(kinds >> kind & 1u) << (8u * kind);
+	}
+	return sum;
+}
+
+bool vmmu_track_in_slot(const struct vmmu_vm *vm, vmmu_gfn_t gfn)
 {
 	for (unsigned space = 0; space < vm->config.spaces; space++)
 		if (vmmu_slots_find(vmmu_slots_now(&vm->spaces[space]), gfn))
@@ -216,7 +233,8 @@ void vmmu_track_drop(struct vmmu_task *task, struct vmmu_tracker *t, struct vmmu
 	for (; key < end; key = vmmu_framemap_next(&t->cells, key + 1, end)) {
 		uint64_t *cell = vmmu_framemap_find(&t->cells, key);
 
-		if (*cell && !(gone && in_a_slot(task->vm, (vmmu_gfn_t){key})))
+		if (*cell && !(gone && vmmu_track_in_slot(task->vm, (vmmu_gfn_t){key}) &&
+			       !VMMU_MUTANT(TRACK_FORGETS_SHARED)))
 			(void)set_cell(task->vm, (vmmu_gfn_t){key}, cell, 0);
 		if (!((key + 1) % VMMU_TABLE_ENTRIES))
 			(void)vmmu_section_pause(task);

@@ -98,6 +98,12 @@ bool vmmu_track_make(struct vmmu_task *task, struct vmmu_tracker *t, vmmu_gfn_t 
 uint32_t vmmu_track_apply(struct vmmu_task *task, struct vmmu_tracker *t, vmmu_gfn_t gfn,
 			  enum vmmu_track_edit edit, uint32_t kinds) VMMU_REQUIRES(vmmu_mmu_lock);
 
+/* Does a slot of any space hold the frame? Context: slots lock or mmu lock. */
+bool vmmu_track_in_slot(const struct vmmu_vm *vm, vmmu_gfn_t gfn);
+
+/* What the VM's cell of a frame must be. Context: mmu lock, exclusive. */
+uint64_t vmmu_track_recount(const struct vmmu_tracking *tracking, vmmu_gfn_t gfn);
+
 /* Nothing of this client is left in the range, but for frames that some slot holds, if @gone.
  * Pauses. Context: slots lock, too. */
 void vmmu_track_drop(struct vmmu_task *task, struct vmmu_tracker *t, struct vmmu_gfn_range range,
