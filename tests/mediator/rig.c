@@ -85,8 +85,11 @@ vmmu_pfn_t rig_frame(struct rig *rig, uint64_t gfn)
 static bool host_read(void *host, vmmu_gpa_t gpa, void *to, uint32_t bytes)
 {
 	_Atomic uint64_t *from = rig_word(host, gpa.addr);
+	struct rig *rig = host;
 	uint64_t *words = to;
 
+	if (rig->on_read && gpa.addr == rig->on_read_gpa)
+		rig->on_read(rig);
 	for (uint32_t i = 0; from && i < bytes / 8; i++)
 		words[i] = atomic_load(&from[i]);
 	return from != NULL;
@@ -137,7 +140,7 @@ static void poison(const struct rig_slot *slot, unsigned half)
 		atomic_store(&slot_words(slot, half)[i], RIG_POISON);
 }
 
-static void slot_tell(struct rig *rig, unsigned index)
+void rig_slot_tell(struct rig *rig, unsigned index)
 {
 	const struct rig_slot *slot = &rig->slots[index];
 	struct vmmu_slot_config config = {
@@ -172,31 +175,39 @@ void rig_slot_create(struct rig *rig, unsigned index)
 	pthread_mutex_lock(&rig->slots_lock);
 	rig->slots[index].there = true;
 	pthread_mutex_unlock(&rig->slots_lock);
-	slot_tell(rig, index);
+	rig_slot_tell(rig, index);
 }
 
 /* --- guest and device --- */
 
-enum vmmu_outcome rig_store(struct rig *rig, unsigned cpu, uint64_t gpa, uint64_t value)
+enum vmmu_outcome rig_fault(struct rig *rig, unsigned cpu, uint64_t gpa)
 {
 	struct vmmu_fault fault = {.gpa = {gpa}, .access = VMMU_ACCESS_WRITE};
 	struct vmmu_fault_result result;
 	enum vmmu_outcome outcome;
 	struct vmmu_entry entry;
-	_Atomic uint64_t *word;
 
 	do {
 		assert_int_equal(vmmu_vcpu_enter(rig->vcpu[cpu], &entry), VMMU_OK);
 		vmmu_vcpu_leave(rig->vcpu[cpu]);
 		outcome = vmmu_fault_handle(rig->vcpu[cpu], &fault, &result);
 	} while (outcome == VMMU_OUTCOME_RETRY);
+	return outcome;
+}
+
+enum vmmu_outcome rig_store(struct rig *rig, unsigned cpu, uint64_t gpa, uint64_t value)
+{
+	enum vmmu_outcome outcome = rig_fault(rig, cpu, gpa);
+	_Atomic uint64_t *word;
+
 	pthread_mutex_lock(&rig->slots_lock);
 	word = word_find(rig, gpa);
 	if (word && outcome != VMMU_OUTCOME_MMIO && outcome != VMMU_OUTCOME_READONLY)
 		atomic_store(word, value);
 	pthread_mutex_unlock(&rig->slots_lock);
 	if (word && outcome == VMMU_OUTCOME_TRACKED)
-		assert_int_equal(vmmu_guest_written(rig->vm, 0, fault.gpa, sizeof(value)), VMMU_OK);
+		assert_int_equal(vmmu_guest_written(rig->vm, 0, (vmmu_gpa_t){gpa}, sizeof(value)),
+				 VMMU_OK);
 	return outcome;
 }
 
@@ -232,6 +243,18 @@ unsigned rig_wrong(struct rig *rig, const uint64_t tables[], unsigned count)
 
 /* --- birth and death --- */
 
+void rig_mediator_begin(struct rig *rig)
+{
+	memset(&rig->mediator, 0, sizeof(rig->mediator));
+	assert_int_equal(mediator_create(&rig->mediator, rig->vm, &mediator_host, rig), VMMU_OK);
+}
+
+void rig_mediator_end(struct rig *rig)
+{
+	mediator_destroy(&rig->mediator);
+	assert_int_equal(atomic_load(&rig->pins), 0);
+}
+
 struct rig *rig_new(void)
 {
 	static const uint64_t bases[RIG_SLOTS] = {RIG_LOW, RIG_HIGH, RIG_ROM};
@@ -257,14 +280,13 @@ struct rig *rig_new(void)
 	}
 	for (unsigned i = 0; i < RIG_CPUS; i++)
 		assert_int_equal(vmmu_vcpu_create(rig->vm, NULL, &rig->vcpu[i]), VMMU_OK);
-	assert_int_equal(mediator_create(&rig->mediator, rig->vm, &mediator_host, rig), VMMU_OK);
+	rig_mediator_begin(rig);
 	return rig;
 }
 
 void rig_free(struct rig *rig)
 {
-	mediator_destroy(&rig->mediator);
-	assert_int_equal(atomic_load(&rig->pins), 0);
+	rig_mediator_end(rig);
 	for (unsigned i = 0; i < RIG_CPUS; i++)
 		vmmu_vcpu_destroy(rig->vcpu[i]);
 	assert_int_equal(vmmu_vm_destroy(rig->vm), VMMU_OK);

@@ -46,6 +46,9 @@ struct rig {
 	pthread_mutex_t slots_lock; /* guards slots[]: taken last */
 	pthread_mutex_t lock;       /* the mediator's */
 	_Atomic int pins;
+	/* Called when the mediator reads the word at this address, before it is read. */
+	void (*on_read)(struct rig *rig);
+	uint64_t on_read_gpa;
 };
 
 struct rig *rig_new(void);
@@ -54,9 +57,17 @@ void rig_free(struct rig *rig);
 /* A slot ends, and comes back on other host memory. What it leaves is poisoned. */
 void rig_slot_delete(struct rig *rig, unsigned slot);
 void rig_slot_create(struct rig *rig, unsigned slot);
+/* As far as the library goes: the same memory. */
+void rig_slot_tell(struct rig *rig, unsigned slot);
+/* Free and a new mediator, which is told after trackers that were registered meanwhile. */
+void rig_mediator_end(struct rig *rig);
+void rig_mediator_begin(struct rig *rig);
 
 /* The word of guest memory at @gpa; NULL: no slot. */
 _Atomic uint64_t *rig_word(struct rig *rig, uint64_t gpa);
+
+/* A write to @gpa by a CPU: what the library makes of it. Nothing is written. */
+enum vmmu_outcome rig_fault(struct rig *rig, unsigned cpu, uint64_t gpa);
 
 /* A store of 8 bytes by a CPU of the guest. Return: what the library made of it. */
 enum vmmu_outcome rig_store(struct rig *rig, unsigned cpu, uint64_t gpa, uint64_t value);
