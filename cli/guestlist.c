@@ -56,6 +56,16 @@ static const struct guest_kind guests[] = {
 		.cpu = CPU_USUAL,
 		.memory_bytes = 512 * MIB,
 	},
+	/* The word tells the initramfs which work is to be done. */
+	{
+		.name = "mediator",
+		.kernel = "vmlinuz",
+		.initrd = "initrd.cpio",
+		.words = LINUX_WORDS " vmmu.work=mediator",
+		.cpu = CPU_USUAL,
+		.memory_bytes = 512 * MIB,
+		.vgtt = true,
+	},
 	/* The line of its screen that counts passes, as it is sent again every few seconds. */
 	{
 		.name = "memtest",

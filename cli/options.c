@@ -34,8 +34,8 @@ static const struct argp_option argp_options[] = {
 	 "One that is fetched from Debian once. Linux, with an initramfs that checks its memory "
 	 "and "
 	 "powers off: linux (default), linux-la57 (5-level tables), linux-pae and linux-i386 (32 "
-	 "bits, with and without PAE). Others: memtest (memtest86+, one pass), mach (GNU Mach "
-	 "alone)",
+	 "bits, with and without PAE), mediator (with a mediated device whose page table the "
+	 "hypervisor tracks). Others: memtest (memtest86+, one pass), mach (GNU Mach alone)",
 	 1},
 	{"kernel", KEY_KERNEL, "FILE", 0,
 	 "Instead: a Linux bzImage or a multiboot1 ELF32 kernel of yours", 1},

@@ -48,6 +48,21 @@ static char *reason_from_outcome(const char *outcome)
 	return cli_format("the guest ended with the outcome '%s'", outcome);
 }
 
+/* What the mediated device did wrong; NULL: nothing, or there is none. */
+static char *find_device_fault(const struct report *report)
+{
+	uint64_t mismatches = report_number(report, "mediator.mismatches", 0);
+	uint64_t stale = report_number(report, "mediator.stale", 0);
+	uint64_t strays = report_number(report, "mediator.strays", 0);
+
+	if (mismatches == 0 && stale == 0 && strays == 0)
+		return NULL;
+	return cli_format("the mediated device was wrong: %llu mismatches, %llu stale entries, "
+			  "%llu stray writes",
+			  (unsigned long long)mismatches, (unsigned long long)stale,
+			  (unsigned long long)strays);
+}
+
 /* What is wrong with a run that came to its end, NULL when nothing is. */
 static char *find_fault(const struct report *report, const struct run_guest *guest)
 {
@@ -69,7 +84,7 @@ static char *find_fault(const struct report *report, const struct run_guest *gue
 	if (strcmp(outcome, guest->goal ? "done" : "poweroff") != 0)
 		return reason_from_outcome(outcome);
 	if (!guest->is_ours || report->guest_ok)
-		return NULL;
+		return find_device_fault(report);
 	if (report_find(report, "guest.failed"))
 		return cli_format("the guest's work failed: %s",
 				  report_text(report, "guest.failed", ""));
@@ -129,6 +144,7 @@ static int run_session(const struct run_options *options, const struct run_guest
 		.files = files,
 		.cpu = guest->kind ? guest->kind->cpu : guest_at(0)->cpu,
 		.memory_bytes = qemu_memory_bytes(options->memory_bytes, files->input_bytes),
+		.vgtt = guest->kind && guest->kind->vgtt,
 	};
 	struct report report = {.end_status = -1};
 	int64_t begin = cli_now_ms();

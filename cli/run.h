@@ -41,6 +41,7 @@ struct guest_kind {
 	const char *broken; /* words on its serial port: it found a fault; NULL: there are none */
 	uint64_t memory_bytes;
 	bool draws; /* a screen, by cursor movements */
+	bool vgtt;  /* works with the mediated device */
 };
 
 /* NULL: no guest has this name. The first one is the default; NULL behind the last. */
@@ -163,6 +164,7 @@ struct qemu_request {
 	const struct run_files *files;
 	const char *cpu;       /* model of the processor */
 	uint64_t memory_bytes; /* of the machine, not of the guest */
+	bool vgtt;             /* with the mediated device */
 };
 
 /* Memory of the machine that holds a guest with @guest bytes and @input bytes of files. */

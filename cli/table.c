@@ -18,11 +18,12 @@ struct group {
 };
 
 static const struct group groups[] = {
-	{"exits", "Guest exits"},    {"faults", "Faults"},
-	{"pages", "Pages mapped"},   {"mmio", "MMIO accesses"},
-	{"flushes", "TLB flushes"},  {"tables", "Page tables"},
-	{"shadow", "Shadow paging"}, {"msr", "MSRs"},
-	{"audit", "Audit"},          {"tsc", "Time stamp counter"},
+	{"exits", "Guest exits"},        {"faults", "Faults"},
+	{"pages", "Pages mapped"},       {"mmio", "MMIO accesses"},
+	{"flushes", "TLB flushes"},      {"tables", "Page tables"},
+	{"shadow", "Shadow paging"},     {"msr", "MSRs"},
+	{"mediator", "Mediated device"}, {"audit", "Audit"},
+	{"tsc", "Time stamp counter"},
 };
 
 #define GROUP_COUNT (sizeof(groups) / sizeof(groups[0]))
@@ -32,6 +33,7 @@ static const char *const labels[][2] = {
 	{"exits.pf", "page fault, resolved"},
 	{"exits.pf_guest", "page fault, the guest's"},
 	{"exits.pf_write", "page table write"},
+	{"exits.tracked", "write to a tracked page"},
 	{"faults.inject", "handed to the guest"},
 	{"faults.table_write", "writes to its page tables"},
 	{"shadow.zapped", "tables taken apart"},
@@ -41,6 +43,21 @@ static const char *const labels[][2] = {
 	{"shadow.sync", "tables synced"},
 	{"shadow.invlpg", "addresses flushed (invlpg)"},
 	{"shadow.writes", "emulated writes"},
+	{"mediator.writes", "writes seen"},
+	{"mediator.shadowed", "entries shadowed"},
+	{"mediator.refused", "  outside the slots"},
+	{"mediator.dropped", "  dropped with a slot"},
+	{"mediator.orphaned", "table pages without slot"},
+	{"mediator.once", "pages made dirty-once"},
+	{"mediator.reread", "pages read again"},
+	{"mediator.copies", "pages copied"},
+	{"mediator.faults", "commands that faulted"},
+	{"mediator.slots.deleted", "slots deleted"},
+	{"mediator.slots.created", "slots created again"},
+	{"mediator.copies_checked", "copies checked by it"},
+	{"mediator.mismatches", "mismatches"},
+	{"mediator.stale", "stale entries"},
+	{"mediator.strays", "stray writes"},
 	{"faults.level.4k", "at level 4K"},
 	{"faults.level.2m", "at level 2M"},
 	{"faults.level.1g", "at level 1G"},
@@ -118,11 +135,24 @@ static void print_title(const char *title)
 	(void)printf("\n%s%s%s\n", bold, title, plain);
 }
 
+/* Figures that must be 0. */
+static bool is_fault_count(const char *key)
+{
+	static const char *const keys[] = {"audit.findings", "mediator.mismatches",
+					   "mediator.stale", "mediator.strays"};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (strcmp(keys[i], key) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void print_row(const struct report_entry *entry)
 {
 	char label[64];
 	char number[40];
-	bool is_bad = strcmp(entry->key, "audit.findings") == 0 && entry->number > 0;
+	bool is_bad = is_fault_count(entry->key) && entry->number > 0;
 
 	(void)printf("  %-*s ", LABEL_WIDTH, label_of(entry->key, label, sizeof(label)));
 	if (entry->text)

@@ -4,9 +4,11 @@
 #
 #   guest.sh PARTS OUT [NAME]
 #
-# PARTS holds `init`, `vmmu-guest` and `vmmu-guest-i386`; OUT gets what NAME (default: linux) boots:
+# PARTS holds `init`, `vmmu-guest`, `vmmu-mediator` and `vmmu-guest-i386`; OUT gets what NAME
+# (default: linux) boots:
 #
-#   linux, linux-la57  vmlinuz, initrd.cpio             linux-image-cloud-amd64, busybox-static
+#   linux, linux-la57, mediator
+#                      vmlinuz, initrd.cpio             linux-image-cloud-amd64, busybox-static
 #   linux-pae          vmlinuz-pae, initrd-i386.cpio    linux-image-686-pae, busybox-static (i386)
 #   linux-i386         vmlinuz-i386, initrd-i386.cpio   linux-image-686, busybox-static (i386)
 #   memtest            memtest.bin                      memtest86+
@@ -116,26 +118,37 @@ is_newer_than() {
 	done
 }
 
-# make_initrd FILE VMMU-GUEST BUSYBOX
+# make_initrd FILE BUSYBOX VMMU-GUEST [PROGRAM...]
 make_initrd() {
-	is_newer_than "$out/$1" "$parts/init" "$parts/$2" "$out/$3" && return
+	initrd=$1
+	busybox=$2
+	guest=$3
+	shift 3
+	made=yes
+	for part in init "$guest" "$@"; do
+		is_newer_than "$out/$initrd" "$parts/$part" "$out/$busybox" || made=
+	done
+	[ -z "$made" ] || return 0
 	start_work
 	say "packing the guest's initramfs"
 	root=$work/root
 	mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp"
 	cp "$parts/init" "$root/init"
-	cp "$parts/$2" "$root/bin/vmmu-guest"
-	cp "$out/$3" "$root/bin/busybox"
-	chmod 755 "$root/init" "$root/bin/vmmu-guest" "$root/bin/busybox"
+	cp "$parts/$guest" "$root/bin/vmmu-guest"
+	cp "$out/$busybox" "$root/bin/busybox"
+	for program in "$@"; do
+		cp "$parts/$program" "$root/bin/$program"
+	done
+	chmod 755 "$root/init" "$root"/bin/*
 	(cd "$root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0 --reproducible) >"$work/initrd.cpio"
-	mv "$work/initrd.cpio" "$out/$1"
+	mv "$work/initrd.cpio" "$out/$initrd"
 }
 
 make_linux() {
-	need_parts init vmmu-guest
+	need_parts init vmmu-guest vmmu-mediator
 	make_kernel amd64 linux-image-cloud-amd64 vmlinuz
 	make_busybox amd64 busybox
-	make_initrd initrd.cpio vmmu-guest busybox
+	make_initrd initrd.cpio busybox vmmu-guest vmmu-mediator
 }
 
 # make_linux32 META FILE
@@ -145,7 +158,7 @@ make_linux32() {
 	need_parts init
 	make_kernel i386 "$1" "$2"
 	make_busybox i386 busybox-i386
-	make_initrd initrd-i386.cpio vmmu-guest-i386 busybox-i386
+	make_initrd initrd-i386.cpio busybox-i386 vmmu-guest-i386
 }
 
 make_memtest() {
@@ -183,7 +196,7 @@ trap 'exit 130' INT TERM HUP
 exec 9>"$out/lock"
 flock 9
 case $name in
-linux | linux-la57) make_linux ;;
+linux | linux-la57 | mediator) make_linux ;;
 linux-pae) make_linux32 linux-image-686-pae vmlinuz-pae ;;
 linux-i386) make_linux32 linux-image-686 vmlinuz-i386 ;;
 memtest) make_memtest ;;

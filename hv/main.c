@@ -5,8 +5,9 @@
  *
  *   platform/  the bare machine          emulate/  instruction decoder and emulator
  *   svm/       VMCB, world switch, exits guest/    memory, devices, MSRs, loaders
- *   report/    figures and crash reports
+ *   report/    figures and crash reports devices/  a mediated device
  */
+#include "devices/vgtt.h"
 #include "guest/device.h"
 #include "guest/guest.h"
 #include "guest/load.h"
@@ -52,6 +53,8 @@ static void memory_make(void)
 	memory_check_size(guest.options.memory);
 	trouble = guest_memory_create(&guest.memory, guest.boot, guest.options.memory,
 				      guest.options.huge);
+	if (trouble == NULL && guest.options.vgtt)
+		trouble = guest_memory_add_spare(&guest.memory);
 	if (trouble != NULL)
 		refuse(trouble);
 	if (guest.options.prefill) {
@@ -71,6 +74,8 @@ static void vm_make(void)
 	}
 	if (error != VMMU_OK)
 		hv_panic("the library cannot make the VM: %s", vmmu_error_text(error));
+	if (guest.options.vgtt)
+		guest.vgtt = vgtt_create(&guest);
 }
 
 static bool ended_in_order(void)

@@ -76,6 +76,56 @@ def guest_boot(guest, mmu, says=None, is_long=False):
     return (f"{guest}, {mmu}", arguments, checks, is_long)
 
 
+def mediator_boot(mmu):
+    """The mediated device, its shadow and all invariants checked."""
+    token = f"mediator-{mmu}"
+    return (
+        f"mediator, {mmu}",
+        ["--guest", "mediator", "--mmu", mmu, "--audit", "every=5000", "--append",
+         f"vmmu.token={token}"],
+        {
+            **passed(token),
+            "runs in the mode asked for": lambda boot, _: boot.get("mmu.mode") == mmu,
+            "more than 1024 writes to the table seen": lambda boot, _: boot.get("mediator.writes")
+            > 1024,
+            "more than 1024 entries shadowed": lambda boot, _: boot.get("mediator.shadowed")
+            > 1024,
+            "more than 1000 copied pages checked": lambda boot, _: boot.get(
+                "mediator.copies_checked"
+            )
+            > 1000,
+            "slots deleted and recreated": lambda boot, _: 10
+            < boot.get("mediator.slots.deleted")
+            == boot.get("mediator.slots.created"),
+            "entries went with their slot": lambda boot, _: boot.get("mediator.dropped") > 100,
+            "a hot page was told once for each command": lambda boot, _: boot.get("mediator.once")
+            > 0,
+            "no mismatch": lambda boot, _: boot.get("mediator.mismatches", -1) == 0,
+            "no stale entry, no stray write": lambda boot, _: boot.get("mediator.stale", -1) == 0
+            and boot.get("mediator.strays", -1) == 0,
+            "audits ran": lambda boot, _: boot.get("audit.runs") > 0,
+        },
+        False,
+    )
+
+
+def deaf_boot(mmu):
+    """The tracking is taken away behind the mediator's back: the test must notice."""
+    return (
+        f"mediator without tracking, {mmu}",
+        ["--guest", "mediator", "--mmu", mmu, "--audit", "every=20000", "--append",
+         "vmmu.mediator=deaf"],
+        {
+            "ends with status 1": lambda boot, _: boot.status == 1
+            and boot.get("guest.outcome") == "poweroff",
+            "the guest finds mismatches": lambda boot, _: boot.get("mediator.mismatches") > 0,
+            "so does the check of the shadow": lambda boot, _: boot.get("mediator.stale") > 0,
+            "no audit finding": lambda boot, _: boot.get("audit.findings", -1) == 0,
+        },
+        False,
+    )
+
+
 HIGH = "addresses of 57 bits checked"
 
 # name, arguments, checks, in the long tests only; the longest last
@@ -142,6 +192,9 @@ BOOTS = [
         },
         False,
     ),
+    mediator_boot("npt"),
+    mediator_boot("shadow"),
+    deaf_boot("npt"),
     # A whole pass waits for minutes to see whether bits fade.
     guest_boot("memtest", "npt", is_long=True),
     guest_boot("memtest", "shadow", is_long=True),

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <termios.h>
 #include <time.h>
@@ -110,4 +111,31 @@ void work_unmap(void *start, size_t bytes)
 {
 	if (munmap(start, bytes) != 0)
 		work_fail("munmap, error number", 0, (uint64_t)errno);
+}
+
+static void read_command_line(char *line, size_t size)
+{
+	FILE *file = fopen("/proc/cmdline", "r");
+
+	line[0] = '\0';
+	if (!file)
+		return;
+	if (!fgets(line, (int)size, file))
+		line[0] = '\0';
+	(void)fclose(file);
+}
+
+void work_option(const char *key, const char *otherwise, char *value, size_t size)
+{
+	static char line[8192];
+	size_t length = strlen(key);
+	char *rest = NULL;
+
+	(void)snprintf(value, size, "%s", otherwise);
+	read_command_line(line, sizeof(line));
+	for (char *word = strtok_r(line, " \t\n", &rest); word;
+	     word = strtok_r(NULL, " \t\n", &rest)) {
+		if (strncmp(word, key, length) == 0)
+			(void)snprintf(value, size, "%s", word + length);
+	}
 }

@@ -9,33 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void read_command_line(char *line, size_t size)
-{
-	FILE *file = fopen("/proc/cmdline", "r");
-
-	line[0] = '\0';
-	if (!file)
-		return;
-	if (!fgets(line, (int)size, file))
-		line[0] = '\0';
-	(void)fclose(file);
-}
-
-void work_token(char *token, size_t size)
-{
-	static const char key[] = "vmmu.token=";
-	static char line[8192];
-	char *rest = NULL;
-
-	(void)snprintf(token, size, "none");
-	read_command_line(line, sizeof(line));
-	for (char *word = strtok_r(line, " \t\n", &rest); word;
-	     word = strtok_r(NULL, " \t\n", &rest)) {
-		if (strncmp(word, key, sizeof(key) - 1) == 0)
-			(void)snprintf(token, size, "%s", word + sizeof(key) - 1);
-	}
-}
-
 int main(int argc, char **argv)
 {
 	static char token[4096];
@@ -44,7 +17,7 @@ int main(int argc, char **argv)
 		return work_child(strtoull(argv[2], NULL, 10));
 
 	(void)work_seconds();
-	work_token(token, sizeof(token));
+	work_option("vmmu.token=", "none", token, sizeof(token));
 	work_mappings();
 	work_copy_on_write();
 	work_processes("/proc/self/exe");

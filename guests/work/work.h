@@ -70,7 +70,7 @@ void work_files(const char *folder);
 /* The other side of work_processes(): what an executed child does. Return: its exit status. */
 int work_child(uint64_t seed);
 
-/* Copy the value of `vmmu.token=` (the last one) on the kernel command line, or "none". */
-void work_token(char *token, size_t size);
+/* Copy the value of the last word that begins with @key on the kernel's line, or @otherwise. */
+void work_option(const char *key, const char *otherwise, char *value, size_t size);
 
 #endif

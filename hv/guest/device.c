@@ -7,6 +7,7 @@
  */
 #include "device.h"
 
+#include "../devices/vgtt.h"
 #include "../svm/svm.h"
 #include "guest.h"
 
@@ -77,6 +78,11 @@ void device_read(struct vcpu *vcpu, uint64_t gpa, uint32_t bytes, void *value)
 {
 	struct guest *guest = vcpu->guest;
 
+	if (vgtt_has(guest->vgtt, gpa)) {
+		guest->mmio_reads++;
+		vgtt_read(guest->vgtt, gpa, bytes, value);
+		return;
+	}
 	if (!is_device(gpa & ~(FRAME_BYTES - 1)) || !is_whole(gpa, bytes)) {
 		guest->mmio_open_reads++;
 		memset(value, 0xff, bytes);
@@ -196,6 +202,11 @@ void device_write(struct vcpu *vcpu, uint64_t gpa, uint32_t bytes, const void *v
 	uint32_t offset = (uint32_t)(gpa - page);
 	uint32_t low;
 
+	if (vgtt_has(vcpu->guest->vgtt, gpa)) {
+		vcpu->guest->mmio_writes++;
+		vgtt_write(vcpu->guest->vgtt, gpa, bytes, value);
+		return;
+	}
 	/* None of the three takes bytes or words. */
 	if (!is_device(page) || !is_whole(gpa, bytes) || bytes < 4) {
 		vcpu->guest->mmio_open_writes++;

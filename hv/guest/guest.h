@@ -12,6 +12,7 @@
 #include "options.h"
 
 struct vcpu;
+struct vgtt;
 
 /* How a run ended; the words are part of docs/run-interface.md. */
 #define GUEST_OUTCOMES(X)                                                                          \
@@ -39,6 +40,7 @@ struct guest {
 	struct guest_memory memory;
 	struct vmmu_vm *vm;
 	struct vcpu *vcpu; /* the boot CPU */
+	struct vgtt *vgtt; /* NULL: there is no mediated device */
 	enum guest_kind kind;
 
 	enum guest_outcome outcome;

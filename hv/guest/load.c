@@ -55,6 +55,8 @@ static void map_build(struct load *load)
 			map_add(load, region->start, region->end, BOOT_MEMORY_ACPI);
 		else if (region->kind == REGION_NVS)
 			map_add(load, region->start, region->end, BOOT_MEMORY_NVS);
+		else if (region->kind == REGION_SPARE)
+			map_add(load, GUEST_VGTT, region->end, BOOT_MEMORY_RESERVED);
 	}
 }
 

@@ -159,6 +159,17 @@ const char *guest_memory_create(struct guest_memory *memory, const struct boot_i
 	return trouble != NULL ? trouble : acpi_copy(memory, boot);
 }
 
+const char *guest_memory_add_spare(struct guest_memory *memory)
+{
+	void *host = frames_alloc_contiguous((uint32_t)(GUEST_SPARE_BYTES / FRAME_BYTES));
+
+	if (host == NULL || memory->region_count == GUEST_REGIONS_MAX)
+		return "no memory for the mediated device";
+	region_add(memory, GUEST_SPARE, GUEST_SPARE + GUEST_SPARE_BYTES, REGION_SPARE)->host =
+		(uintptr_t)host;
+	return NULL;
+}
+
 /* --- frames --- */
 
 /* What the entry of a 2M piece becomes: a block, or when there is none left, a table. */
@@ -221,7 +232,7 @@ uint8_t *guest_pointer(struct guest_memory *memory, uint64_t gpa, enum guest_acc
 	if (region == NULL)
 		return NULL;
 	if (region->kind != REGION_RAM) {
-		if (access == GUEST_WRITE && region->kind != REGION_NVS)
+		if (access == GUEST_WRITE && !guest_region_is_writable(region->kind))
 			return NULL;
 		return (uint8_t *)(uintptr_t)(region->host + (gpa - region->start));
 	}

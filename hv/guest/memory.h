@@ -21,16 +21,23 @@
 #define GUEST_BIOS_START UINT64_C(0xc0000) /* copies of the machine's BIOS area */
 #define GUEST_BIOS_END UINT64_C(0x100000)
 
+/* The mediated device (hv/devices/vgtt.h): registers, and memory that comes and goes. Behind all
+ * RAM below 4 GiB, and no device of this machine is there. */
+#define GUEST_VGTT UINT64_C(0xfd000000)
+#define GUEST_SPARE UINT64_C(0xfd100000)
+#define GUEST_SPARE_BYTES UINT64_C(0x40000)
+
 enum {
 	GUEST_REGIONS_MAX = 64,
 	GUEST_BLOCK_FRAMES = 512, /* frames of a 2M block */
 };
 
 enum region_kind {
-	REGION_RAM,  /* frames on demand */
-	REGION_BIOS, /* copy, read-only */
-	REGION_ACPI, /* copy of ACPI tables, read-only */
-	REGION_NVS,  /* copy of ACPI tables that the guest may write (FACS) */
+	REGION_RAM,   /* frames on demand */
+	REGION_BIOS,  /* copy, read-only */
+	REGION_ACPI,  /* copy of ACPI tables, read-only */
+	REGION_NVS,   /* copy of ACPI tables that the guest may write (FACS) */
+	REGION_SPARE, /* of the mediated device, in one piece */
 };
 
 /* [start, end) of guest-physical memory; its index is the slot id. Page aligned. */
@@ -61,6 +68,15 @@ struct guest_memory {
  */
 const char *guest_memory_create(struct guest_memory *memory, const struct boot_info *boot,
 				uint64_t bytes, bool huge);
+
+/* Add the mediated device's spare memory. Return: as above. */
+const char *guest_memory_add_spare(struct guest_memory *memory);
+
+/* May the guest write to memory of this kind? */
+static inline bool guest_region_is_writable(enum region_kind kind)
+{
+	return kind != REGION_BIOS && kind != REGION_ACPI;
+}
 
 /* Give every RAM frame its host frame now. False: the machine's memory is used up. */
 bool guest_memory_prefill(struct guest_memory *memory);

@@ -78,7 +78,7 @@ static void piece_read(struct task *task, const struct piece *piece, uint8_t *to
 		device_read(task->vcpu, piece->gpa, piece->bytes, to);
 }
 
-/* The library may have a copy of what was there: under shadow paging it must know. */
+/* The library may have a copy of what was there, or clients that want to know. */
 static void memory_written(const struct task *task, const struct piece *piece)
 {
 	enum vmmu_error error = vmmu_guest_written(task->vcpu->guest->vm, 0,
@@ -113,8 +113,7 @@ static void piece_write(struct task *task, const struct piece *piece, const uint
 		return;
 	}
 	store(at, from, piece->bytes);
-	if (task->vcpu->shadow)
-		memory_written(task, piece);
+	memory_written(task, piece);
 }
 
 static enum emu_result op_fetch(void *context, const struct emu_access *access, void *value)
@@ -190,7 +189,7 @@ static enum emu_result op_compare_exchange(void *context, const struct emu_acces
 		at = guest_pointer(&task->vcpu->guest->memory, pieces[0].gpa, GUEST_WRITE);
 	if (at == NULL || !exchange(at, access->bytes, expected, desired, &same))
 		return op_write(context, access, desired);
-	if (same && task->vcpu->shadow)
+	if (same)
 		memory_written(task, &pieces[0]);
 	return same ? EMU_ACCESS_OK : EMU_ACCESS_RETRY;
 }

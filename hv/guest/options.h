@@ -17,6 +17,7 @@ struct options {
 	bool shadow;       /* no nested paging */
 	bool huge;
 	bool trace;
+	bool vgtt;    /* the mediated device */
 	bool prefill; /* give the guest all its host frames before it starts */
 };
 

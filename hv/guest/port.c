@@ -59,7 +59,7 @@ copy_pages(const struct guest_region *region, const struct vmmu_page_request *re
 		pages[i] = (struct vmmu_page){
 			.pfn = {request->host_address / FRAME_BYTES + i},
 			.level = VMMU_LEVEL_4K,
-			.writable = region->kind == REGION_NVS,
+			.writable = guest_region_is_writable(region->kind),
 		};
 	return VMMU_PAGE_OK;
 }
@@ -158,7 +158,7 @@ static struct vmmu_port port = {
 static enum vmmu_error slot_add(struct guest *guest, unsigned index)
 {
 	const struct guest_region *region = &guest->memory.regions[index];
-	bool writable = region->kind == REGION_RAM || region->kind == REGION_NVS;
+	bool writable = guest_region_is_writable(region->kind);
 
 	return vmmu_slot_create(guest->vm,
 				&(struct vmmu_slot_config){
@@ -170,6 +170,16 @@ static enum vmmu_error slot_add(struct guest *guest, unsigned index)
 							     ? HOST_BASE_RAM | region->start
 							     : region->host,
 				});
+}
+
+bool port_slot_create(struct guest *guest, unsigned index)
+{
+	return slot_add(guest, index) == VMMU_OK;
+}
+
+bool port_slot_delete(struct guest *guest, unsigned index)
+{
+	return vmmu_slot_delete(guest->vm, 0, (uint16_t)index) == VMMU_OK;
 }
 
 enum vmmu_error port_vm_create(struct guest *guest)

@@ -11,6 +11,10 @@
  */
 enum vmmu_error port_vm_create(struct guest *guest);
 
+/* The slot of region @index: comes back, goes. False: the library refused. */
+bool port_slot_create(struct guest *guest, unsigned index);
+bool port_slot_delete(struct guest *guest, unsigned index);
+
 /* Check everything; findings are reported (the first 20 in words) and counted. */
 void port_audit(struct guest *guest);
 

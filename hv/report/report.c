@@ -2,6 +2,7 @@
 /* The final figures (docs/run-interface.md, from the hypervisor to the command). */
 #include "report.h"
 
+#include "../devices/vgtt.h"
 #include "../guest/guest.h"
 #include "../svm/vcpu.h"
 
@@ -65,8 +66,38 @@ static void report_guest(const struct guest *guest)
 	value("tsc.guest_end", guest->tsc_end);
 }
 
+static void report_mediator(const struct vgtt *vgtt)
+{
+	const struct mediator_stats *stats = &vgtt->mediator.stats;
+
+	value("mediator.writes", stats->writes);
+	value("mediator.shadowed", stats->shadowed);
+	value("mediator.refused", stats->refused);
+	value("mediator.dropped", stats->dropped);
+	value("mediator.orphaned", stats->orphaned);
+	value("mediator.once", stats->once);
+	value("mediator.reread", stats->reread);
+	value("mediator.copies", vgtt->counts.copies);
+	value("mediator.faults", vgtt->counts.faults);
+	value("mediator.slots.deleted", vgtt->counts.deleted);
+	value("mediator.slots.created", vgtt->counts.created);
+	value("mediator.copies_checked", vgtt->counts.copies_checked);
+	value("mediator.mismatches", vgtt->counts.mismatches);
+	value("mediator.stale", vgtt->counts.stale);
+	value("mediator.strays", vgtt->counts.strays);
+}
+
+/* Did the guest, or we ourselves, find the device at fault? */
+static bool mediator_is_wrong(const struct vgtt *vgtt)
+{
+	return vgtt != NULL && (vgtt->counts.mismatches != 0 || vgtt->counts.stale != 0 ||
+				vgtt->counts.strays != 0);
+}
+
 static bool ended_well(const struct guest *guest)
 {
+	if (mediator_is_wrong(guest->vgtt))
+		return false;
 	if (guest->audit_findings != 0 || vmmu_vm_death(guest->vm) != NULL)
 		return false;
 	if (guest->outcome == GUEST_EXIT)
@@ -87,5 +118,7 @@ int report_figures(struct guest *guest)
 	report_exits(guest->vcpu);
 	report_library(guest);
 	report_guest(guest);
+	if (guest->vgtt != NULL)
+		report_mediator(guest->vgtt);
 	return ended_well(guest) ? 0 : 1;
 }

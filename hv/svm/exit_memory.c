@@ -2,6 +2,7 @@
 /* Nested page faults: to the library, and what it hands back to the instruction emulator. */
 #include "exits.h"
 
+#include "../devices/vgtt.h"
 #include "../guest/guest.h"
 #include "../guest/mmio.h"
 
@@ -23,6 +24,26 @@ __attribute__((noinline)) enum svm_next memory_emulate(struct vcpu *vcpu, bool i
 		return SVM_RESUME;
 	}
 	return mmio_emulate(vcpu);
+}
+
+/*
+ * A write that a tracking client wants to know of. What only the CPU can do, it does after the
+ * client has agreed to be told no more for a while.
+ */
+__attribute__((noinline)) enum svm_next memory_tracked(struct vcpu *vcpu, uint64_t gpa,
+						       bool by_instruction)
+{
+	enum svm_next next;
+
+	vcpu->kind = EXIT_KIND_TRACKED;
+	if (by_instruction && !vcpu->delivering && mmio_try(vcpu, &next))
+		return next;
+	if (vgtt_let_write(vcpu->guest->vgtt, gpa))
+		return SVM_RESUME;
+	guest_end(vcpu->guest, GUEST_CRASH,
+		  "an instruction that cannot be emulated writes to a tracked page (0x%llx)",
+		  (unsigned long long)gpa);
+	return SVM_STOP;
 }
 
 static __attribute__((noinline)) enum svm_next access_emulate(struct vcpu *vcpu,
@@ -71,13 +92,14 @@ enum svm_next exit_npf(struct vcpu *vcpu)
 	case VMMU_OUTCOME_MMIO:
 	case VMMU_OUTCOME_READONLY:
 		return access_emulate(vcpu, fault);
+	case VMMU_OUTCOME_TRACKED:
+		return memory_tracked(vcpu, fault.gpa.addr, (fault.flags & VMMU_FAULT_TABLE) == 0);
 	case VMMU_OUTCOME_PENDING:
 	case VMMU_OUTCOME_HOST_ERROR:
 	case VMMU_OUTCOME_NO_MEMORY:
 	case VMMU_OUTCOME_STUCK:
 	case VMMU_OUTCOME_INJECT:
 	case VMMU_OUTCOME_TABLE_WRITE:
-	case VMMU_OUTCOME_TRACKED:
 	case VMMU_OUTCOME_DEAD:
 	case VMMU_OUTCOME_COUNT:
 		break;

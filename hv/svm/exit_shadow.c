@@ -87,6 +87,9 @@ enum svm_next exit_page_fault(struct vcpu *vcpu)
 	case VMMU_OUTCOME_TABLE_WRITE:
 		vcpu->fault_gpa = result.gpa.addr;
 		return table_write(vcpu, &result);
+	case VMMU_OUTCOME_TRACKED:
+		vcpu->fault_gpa = result.gpa.addr;
+		return memory_tracked(vcpu, result.gpa.addr, true);
 	case VMMU_OUTCOME_MMIO:
 	case VMMU_OUTCOME_READONLY:
 		vcpu->fault_gpa = result.gpa.addr;
@@ -95,7 +98,6 @@ enum svm_next exit_page_fault(struct vcpu *vcpu)
 	case VMMU_OUTCOME_HOST_ERROR:
 	case VMMU_OUTCOME_NO_MEMORY:
 	case VMMU_OUTCOME_STUCK:
-	case VMMU_OUTCOME_TRACKED:
 	case VMMU_OUTCOME_DEAD:
 	case VMMU_OUTCOME_COUNT:
 		break;

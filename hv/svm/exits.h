@@ -22,6 +22,8 @@ bool exit_invalid_is_cr3(struct vcpu *vcpu);
 exit_fn exit_npf;
 /* An access where no memory is, or where it is read-only: done by the emulator. */
 enum svm_next memory_emulate(struct vcpu *vcpu, bool is_fetch);
+/* A write to a tracked page; @by_instruction: not by the CPU's own page walk. */
+enum svm_next memory_tracked(struct vcpu *vcpu, uint64_t gpa, bool by_instruction);
 /* The library cannot help: ends the guest. */
 enum svm_next memory_failed(struct vcpu *vcpu, enum vmmu_outcome outcome, uint64_t gfn);
 

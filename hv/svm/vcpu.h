@@ -27,6 +27,7 @@ struct vmmu_vcpu;
 	X(WRMSR, "wrmsr", "WRMSR of an intercepted register")                                      \
 	X(NPF, "npf", "nested page fault that the library resolved")                               \
 	X(MMIO, "mmio", "device access, decoded and forwarded")                                    \
+	X(TRACKED, "tracked", "write to a tracked page, emulated and told")                        \
 	X(IO, "io", "intercepted port")                                                            \
 	X(HLT, "hlt", "HLT")                                                                       \
 	X(WAKE, "wake", "interrupt that ended a HLT")                                              \

@@ -11,7 +11,7 @@ REFUSED = [
     (["--mmu", "magic"], ["mmu", "magic", "npt"]),
     (["--mmu"], ["--mmu", "value"]),
     (["--guest", "plan9"],
-     ["plan9", "known: linux, linux-la57, linux-pae, linux-i386, memtest, mach"]),
+     ["plan9", "known: linux, linux-la57, linux-pae, linux-i386, mediator, memtest, mach"]),
     (["--guest", ""], ["guest", "''", "linux-pae"]),
     (["--guest", "LINUX"], ["guest", "LINUX", "known"]),
     (["--guest", "linux-"], ["guest", "linux-", "known"]),

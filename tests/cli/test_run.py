@@ -176,6 +176,22 @@ def findings_without_count(world):
 
 
 @test
+def mediated_device(world):
+    """the device is there for its guest only; what went wrong with it fails the run"""
+    for guest, word in (("mediator", " vgtt=on"), ("linux", "")):
+        plan = [["save", str(world.folder / "saved")], *GOOD]
+        expect_equal(world.run("--guest", guest, plan=plan).returncode, 0)
+        args = json.loads((world.folder / "saved").read_text())["args"]
+        expect_equal(args[args.index("-append") + 1],
+                     f"mmu=npt memory={512 << 20} huge=on audit=off trace=off{word}")
+    for key, words in (("mismatches", "3 mismatches"), ("stale", "3 stale"),
+                       ("strays", "3 stray")):
+        plan = swap(GOOD, "value audit.findings 0",
+                    f"value audit.findings 0\\nvalue mediator.{key} 3")
+        expect_failed(world.run("--guest", "mediator", plan=plan), words)
+
+
+@test
 def hypervisor_error(world):
     """an error of the hypervisor is one line with its status"""
     for status in (1, 2):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """
-Installs the library into a folder of its own and builds examples/smallest.c against what was
-installed, as somebody else's project would: pkg-config with gcc and clang, with and without
-PIE; and CMake as docs/porting.md shows it.
+Installs the library into a folder of its own and builds the examples against what was installed,
+as somebody else's project would: pkg-config with gcc and clang, with and without PIE; and CMake as
+docs/porting.md shows it.
 
 usage: check_install.py ROOT
 """
@@ -21,6 +21,15 @@ EXPECTED = [
     r"^  slot 0: gfn 0x0 to 0x10, writable",
     r"^  level 1, entry 3 = 0x[0-9a-f]+: leaf, host frame 0x[0-9a-f]+, rights rwx, accessed, dirty$",
     r"^  a write: goes through$",
+]
+MEDIATOR_EXPECTED = [
+    r"^the guest has written  page 5: 0x1234$",
+    r"^no slot has this frame page 6: fault$",
+    r"^its slot is deleted    page 5: fault$",
+    r"^its slot is back       page 5: 0x1234$",
+    r"^written 1000 times     page 7: 0x1234$",
+    r"^the table is gone      page 7: fault$",
+    r"^36 writes told, ",
 ]
 OPTIONS = ["-Dtests=false", "-Dhv=false", "-Dcli=false", "-Dlibdir=lib"]
 
@@ -51,9 +60,9 @@ def pkg_config(prefix, *what):
     return None if status else text.split()
 
 
-def check_output(program):
+def check_output(program, expected=EXPECTED):
     status, text = run([program])
-    offenders = [f"prints no line like {line}" for line in EXPECTED
+    offenders = [f"prints no line like {line}" for line in expected
                  if not re.search(line, text, re.MULTILINE)]
     if status:
         offenders.append(f"ends with status {status}")
@@ -69,6 +78,16 @@ def build_and_run(root, prefix, folder, compiler, pie):
     status, text = run([compiler, "-std=c17", "-O2", "-Wall", "-Wextra", "-Werror"] + how +
                        [os.path.join(root, "examples", "smallest.c"), "-o", program] + flags)
     return [text] if status else check_output(program)
+
+
+def build_mediator(root, prefix, folder):
+    flags = pkg_config(prefix, "--cflags", "--libs")
+    program = os.path.join(folder, "mediator")
+    sources = [os.path.join(root, "examples", "mediator", name) for name in
+               ("main.c", "mediator.c")]
+    status, text = run(["gcc", "-std=c17", "-O2", "-Wall", "-Wextra", "-Werror"] + sources +
+                       ["-o", program] + (flags or []))
+    return [text] if status else check_output(program, MEDIATOR_EXPECTED)
 
 
 def cmake_text(root):
@@ -106,15 +125,18 @@ def check_version(root, prefix):
         f"pkg-config says {installed}, the header {'.'.join(numbers)}"]
 
 
-def check_length(root):
-    lines = read(root, "examples/smallest.c").count("\n")
-    return [] if lines <= 100 else [f"examples/smallest.c has {lines} lines"]
+def check_length(root, name, most):
+    lines = read(root, name).count("\n")
+    return [] if lines <= most else [f"{name} has {lines} lines"]
 
 
 def main():
     root = os.path.abspath(sys.argv[1])
     tap = Tap()
-    tap.check("the smallest embedding has at most 100 lines", check_length(root))
+    tap.check("the smallest embedding has at most 100 lines",
+              check_length(root, "examples/smallest.c", 100))
+    tap.check("the mediator's program has at most 150 lines",
+              check_length(root, "examples/mediator/main.c", 150))
     with tempfile.TemporaryDirectory() as folder:
         prefix, offenders = install(root, folder)
         tap.check("meson installs the library alone", offenders)
@@ -129,6 +151,7 @@ def main():
                         tap.check(name, build_and_run(root, prefix, folder, compiler, pie))
                     else:
                         tap.skip(name, f"no {compiler}")
+            tap.check("mediator, installed library, gcc", build_mediator(root, prefix, folder))
             if shutil.which("cmake"):
                 tap.check("smallest, installed library, CMake",
                           check_cmake(root, prefix, folder))
