@@ -17,7 +17,8 @@ struct options {
 	bool shadow;       /* no nested paging */
 	bool huge;
 	bool trace;
-	bool prefill; /* give the guest all its host frames before it starts */
+	bool host_port; /* the guest may ask for slot operations, see host_port.h */
+	bool prefill;   /* give the guest all its host frames before it starts */
 };
 
 /* Return: false, with a sentence at @trouble, if a word is unknown or has a bad value. */

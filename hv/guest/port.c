@@ -155,7 +155,7 @@ static struct vmmu_port port = {
 	.panic = port_panic,
 };
 
-static enum vmmu_error slot_add(struct guest *guest, unsigned index)
+enum vmmu_error port_slot_add(struct guest *guest, unsigned index)
 {
 	const struct guest_region *region = &guest->memory.regions[index];
 	bool writable = region->kind == REGION_RAM || region->kind == REGION_NVS;
@@ -189,7 +189,7 @@ enum vmmu_error port_vm_create(struct guest *guest)
 		port.trace = trace_record;
 	error = vmmu_vm_create(&port, guest, &config, &guest->vm);
 	for (unsigned i = 0; error == VMMU_OK && i < guest->memory.region_count; i++)
-		error = slot_add(guest, i);
+		error = port_slot_add(guest, i);
 	return error;
 }
 
