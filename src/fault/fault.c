@@ -125,17 +125,18 @@ static enum vmmu_outcome reserved_fault(struct vmmu_task *task, vmmu_gfn_t gfn)
 
 /* ---- frames of slots ---- */
 
-/* The group of frames around the wanted one that is asked for in one go. */
-static void choose_group(const struct vmmu_vm *vm, const struct vmmu_slot *slot, vmmu_gfn_t gfn,
+/* The group of frames, of @size at most, around the wanted one that is asked for in one go. */
+static void choose_group(const struct vmmu_slot *slot, vmmu_gfn_t gfn, uint64_t size,
 			 struct vmmu_page_request *request)
 {
-	uint64_t size = vm->config.prefetch;
 	uint64_t first = gfn.n & ~(size - 1), end = first + size;
 
-	if (first < slot->base.n)
-		first = slot->base.n;
-	if (end > slot->base.n + slot->count)
-		end = slot->base.n + slot->count;
+	if (size > 1) {
+		if (first < slot->base.n)
+			first = slot->base.n;
+		if (end > slot->base.n + slot->count)
+			end = slot->base.n + slot->count;
+	}
 	request->space = slot->space;
 	request->slot = slot->id;
 	request->first.n = first;
@@ -189,8 +190,10 @@ static inline bool invalidation_allows(const struct vmmu_vm *vm, struct vmmu_tar
 	return vmmu_invalidation_meets(vm, target, sequence);
 }
 
-enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *target,
-				 uint64_t generation, enum vmmu_level *level)
+static inline __attribute__((always_inline)) enum vmmu_outcome fault_map(struct vmmu_task *task,
+									 struct vmmu_target *target,
+									 uint64_t generation,
+									 enum vmmu_level *level)
 {
 	struct vmmu_vm *vm = task->vm;
 	struct vmmu_page pages[VMMU_PREFETCH_MAX];
@@ -200,7 +203,10 @@ enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *tar
 
 	if (VMMU_UNLIKELY(!vmmu_cache_fill(vm, task->cache, vm->config.root_level)))
 		return VMMU_OUTCOME_NO_MEMORY;
-	choose_group(vm, target->slot, target->gfn, &request);
+	/* Where huge pages are, the next one is most likely huge, too, and holds all neighbours. If
+	 * it is not, this fault maps one page, and the next one looks around again. */
+	choose_group(target->slot, target->gfn, task->vcpu->last_was_huge ? 1 : vm->config.prefetch,
+		     &request);
 	request.write = (target->access & VMMU_ACCESS_WRITE) != 0;
 	/* Before the look-up: an invalidation that ends after this is noticed (I10). */
 	sequence = atomic_get_acquire(&vm->invalidations.sequence);
@@ -218,7 +224,15 @@ enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *tar
 	else
 		outcome = VMMU_OUTCOME_RETRY;
 	vmmu_section_end_shared(task);
+	if (VMMU_LIKELY(outcome == VMMU_OUTCOME_RESUME))
+		task->vcpu->last_was_huge = *level > VMMU_LEVEL_4K;
 	return outcome;
+}
+
+enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *target,
+				 uint64_t generation, enum vmmu_level *level)
+{
+	return fault_map(task, target, generation, level);
 }
 
 static enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault *fault,
@@ -253,7 +267,7 @@ static enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault 
 	target.slot = &vcpu->slot;
 	target.max = task->vm->config.max_leaf;
 	target.prefault = false;
-	return vmmu_fault_map(task, &target, generation, &result->level);
+	return fault_map(task, &target, generation, &result->level);
 }
 
 /* ---- forward progress ---- */

@@ -83,7 +83,7 @@ static bool step_down(struct vmmu_iter *it)
  */
 static bool paused(struct vmmu_iter *it, vmmu_gfn_t gfn) VMMU_NO_ANALYSIS
 {
-	if (!it->pauses || !vmmu_section_pause(it->task))
+	if (!it->pauses || !it->task->vm->port->should_yield || !vmmu_section_pause(it->task))
 		return false;
 	vmmu_iter_begin(it, it->task, it->root, it->min_level,
 			(struct vmmu_gfn_range){gfn, it->range.end});
@@ -104,6 +104,12 @@ void vmmu_iter_next(struct vmmu_iter *it)
 	}
 	if (paused(it, next))
 		return;
+	if (VMMU_LIKELY(gfn_index(next, it->level))) {
+		it->gfn = next;
+		it->slot++;
+		it->old = spte_get(it->slot);
+		return;
+	}
 	/* Past the end of this table: the next entry is in the first table above that is not
 	 * past its own end. Entries of one table cover an aligned range, so the index tells. */
 	while (!gfn_index(next, it->level) && it->level < it->root->role.level)
