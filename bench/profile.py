@@ -28,6 +28,7 @@ OPERATIONS = {
     'fault.4k': ('touch', 'touch_write', 4096, 'huge=off prefill=on prefetch=1'),
     'fault.4k.prefetch': ('touch', 'touch_write', 4096, 'huge=off prefill=on'),
     'fault.2m.write': ('touch', 'touch_write', 8, 'huge=on prefill=on'),
+    'slots.add': ('slots', 'measure_slot_add', 1, 'huge=off prefill=on hostport=on'),
     'slots.delete.4k': ('slots', 'measure_data_delete', 131072,
                         'huge=off prefill=on hostport=on'),
     'slots.delete.2m': ('slots', 'measure_data_delete', 256, 'huge=on prefill=on hostport=on'),

@@ -235,28 +235,15 @@ enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *tar
 	return fault_map(task, target, generation, level);
 }
 
-static enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault *fault,
-				struct vmmu_fault_result *result)
+/* A fault that finds no mark of a device in the tables. */
+static __attribute__((noinline)) enum vmmu_outcome
+resolve(struct vmmu_task *task, const struct vmmu_fault *fault, struct vmmu_fault_result *result)
 {
 	struct vmmu_vcpu *vcpu = task->vcpu;
 	vmmu_gfn_t gfn = result->gfn;
 	struct vmmu_target target;
 	uint64_t generation;
 
-	if (VMMU_UNLIKELY(vm_is_dead(task->vm)))
-		return VMMU_OUTCOME_DEAD;
-	if (VMMU_UNLIKELY(!vcpu->root) ||
-	    VMMU_UNLIKELY(task->vm->config.format == VMMU_FORMAT_SHADOW))
-		return VMMU_OUTCOME_RETRY; /* never entered, or the other engine's fault */
-	if (fault->flags & VMMU_FAULT_RESERVED) {
-		enum vmmu_outcome outcome = reserved_fault(task, gfn);
-
-		result->from_cache = outcome == VMMU_OUTCOME_MMIO;
-		if (outcome != VMMU_OUTCOME_RESUME)
-			return outcome;
-	}
-	if (VMMU_UNLIKELY(gfn.n >= task->vm->gfn_end.n))
-		return VMMU_OUTCOME_MMIO;
 	if (!find_slot(task, gfn, &generation))
 		return mmio_remember(task, gfn, generation);
 	if ((fault->access & VMMU_ACCESS_WRITE) && (vcpu->slot.flags & VMMU_SLOT_READONLY))
@@ -268,6 +255,24 @@ static enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault 
 	target.max = task->vm->config.max_leaf;
 	target.prefault = false;
 	return fault_map(task, &target, generation, &result->level);
+}
+
+static inline enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault *fault,
+				       struct vmmu_fault_result *result)
+{
+	if (VMMU_UNLIKELY(vm_is_dead(task->vm)))
+		return VMMU_OUTCOME_DEAD;
+	if (VMMU_UNLIKELY(!task->vcpu->root) ||
+	    VMMU_UNLIKELY(task->vm->config.format == VMMU_FORMAT_SHADOW))
+		return VMMU_OUTCOME_RETRY; /* never entered, or the other engine's fault */
+	if (fault->flags & VMMU_FAULT_RESERVED) {
+		enum vmmu_outcome outcome = reserved_fault(task, result->gfn);
+
+		result->from_cache = outcome == VMMU_OUTCOME_MMIO;
+		if (outcome != VMMU_OUTCOME_RESUME)
+			return outcome;
+	}
+	return resolve(task, fault, result);
 }
 
 /* ---- forward progress ---- */
