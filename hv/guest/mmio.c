@@ -19,6 +19,12 @@ enum segment_attributes {
 	SEGMENT_PRESENT = 1u << 7,
 };
 
+/* A page that was walked to. */
+struct seen_page {
+	uint64_t linear; /* its first byte; UINT64_MAX: none */
+	uint64_t gpa;
+};
+
 /* One instruction under way, and why it failed if it did. */
 struct task {
 	struct vcpu *vcpu;
@@ -27,6 +33,9 @@ struct task {
 	bool unreadable; /* the guest's tables lead out of memory */
 	bool one_place;  /* it accesses memory at one place, which is the one that the exit names */
 	bool has_paging;
+	/* Last page read, and written: the iterations of a string instruction mostly stay in them,
+	 * and as the CPU does, one instruction looks each of its pages up once. */
+	struct seen_page seen[2];
 	struct vmmu_paging paging; /* if so: most accesses need no walk */
 };
 
@@ -38,15 +47,22 @@ struct piece {
 
 static bool piece_translate(struct task *task, uint64_t linear, uint32_t flags, uint64_t *gpa)
 {
+	struct seen_page *seen = &task->seen[(flags & VMMU_WALK_WRITE) != 0];
+	uint64_t offset = linear % FRAME_BYTES;
 	struct vmmu_walk_result result;
 	enum vmmu_walk_status status;
 
+	if (seen->linear == linear - offset) {
+		*gpa = seen->gpa + offset;
+		return true;
+	}
 	if (!task->has_paging)
 		access_paging(task->vcpu, &task->paging);
 	task->has_paging = true;
 	status = access_walk(task->vcpu, &task->paging, linear, flags, &result);
 	if (status == VMMU_WALK_OK) {
 		*gpa = result.gpa.addr;
+		*seen = (struct seen_page){linear - offset, result.gpa.addr - offset};
 		return true;
 	}
 	task->unreadable = status != VMMU_WALK_FAULT;
@@ -443,6 +459,8 @@ static bool insn_run(struct vcpu *vcpu, const struct emu_insn *insn, enum svm_ne
 	task.vcpu = vcpu;
 	task.unreadable = false;
 	task.has_paging = false;
+	task.seen[0].linear = UINT64_MAX;
+	task.seen[1].linear = UINT64_MAX;
 	task.one_place = insn != NULL && has_one_place(insn);
 	mmio_cpu_load(vcpu, &cpu);
 	if (insn != NULL)
