@@ -176,10 +176,10 @@ def main():
     kvms = session.step('Linux KVM', lambda: measure_kvm(
         session, runs, False, 1 if arguments.quick else 2), {})
     mitigated = {} if arguments.quick else session.step(
-        'Linux KVM, mitigations on', lambda: measure_kvm(session, kvm.QUICK, True, 1), {})
+        'Linux KVM, mitigations on', lambda: measure_kvm(session, kvm.FULL, True, 1), {})
     guests = {} if arguments.quick else measure_linux(session, bool(vmmu['shadow']))
     session.progress.clear()
-    print(table.text(kvms, vmmu, guests))
+    print(table.text(kvms, mitigated, vmmu, guests))
     print(f'QEMU {version}, {time.monotonic() - begin:.0f} s.')
     for folder in [session.folder] + ([arguments.docs] if arguments.docs else []):
         trouble = chart.draw(table.lines(kvms, vmmu), os.path.join(folder, 'performance.svg'))

@@ -65,17 +65,28 @@ def _linux_rows(linux):
         yield text, row, nested, shadow
 
 
-def text(kvm, vmmu, linux):
+def _best_mitigated(group, rows, mitigated, vmmu):
+    """For each row the best KVM mode with mitigations on, or None; all None: not measured."""
+    others = dict((g.title, r) for g, r in lines(mitigated, vmmu)).get(group.title, [])
+    found = {other.text: other.best for other in others}
+    return [found.get(row.text) for row in rows]
+
+
+def text(kvm, mitigated, vmmu, linux):
     out = []
     for group, rows in lines(kvm, vmmu):
-        heads = [MODE_TEXT[mode] for mode in group.against]
+        protected = _best_mitigated(group, rows, mitigated, vmmu)
+        any_protected = any(value is not None for value in protected)
+        heads = ['KVM ' + MODE_TEXT[mode] for mode in group.against]
+        heads += ['mitigated'] if any_protected else []
         out.append('')
-        out.append(f'{group.title:44}' + ''.join(f'{"KVM " + head:>15}' for head in heads)
+        out.append(f'{group.title:52}' + ''.join(f'{head:>15}' for head in heads)
                    + f'{"vmmu":>13}{"ratio":>8}')
-        for row in rows:
+        for row, other in zip(rows, protected):
             figures = ''.join(f'{number(row.kvm[mode]):>15}' for mode in group.against)
+            figures += f'{number(other):>15}' if any_protected else ''
             note = f'  {row.note}' if row.note else ''
-            out.append(f'  {row.text:42}{figures}{row.vmmu_text:>13}'
+            out.append(f'  {row.text:50}{figures}{row.vmmu_text:>13}'
                        f'{ratio_text(row.ratio):>8}{note}')
     if linux:
         out.append('')
@@ -88,6 +99,8 @@ def text(kvm, vmmu, linux):
                        f'{ratio_text(shadow):>8}')
     out.append('')
     out.append('Instructions. Ratio: vmmu / best KVM mode shown; "<" marks more than KVM.')
+    if mitigated:
+        out.append('Mitigated: the best of these modes with mitigations on; not in the ratio.')
     return '\n'.join(out)
 
 
@@ -98,19 +111,16 @@ def _markdown_row(cells):
 def markdown(kvm, mitigated, vmmu, linux):
     out = []
     for group, rows in lines(kvm, vmmu):
-        with_mitigations = {id(row): None for row in rows}
-        for row, other in zip(rows, dict((g.title, r) for g, r in lines(mitigated, vmmu))
-                              .get(group.title, [])):
-            with_mitigations[id(row)] = other.best
-        any_mitigated = any(value is not None for value in with_mitigations.values())
+        protected = _best_mitigated(group, rows, mitigated, vmmu)
+        any_mitigated = any(value is not None for value in protected)
         heads = [f'KVM {MODE_TEXT[mode]}' for mode in group.against]
         heads += ['best, mitigations on'] if any_mitigated else []
         out += ['', f'**{group.title}**', '',
                 _markdown_row(['', *heads, 'vmmu', 'ratio']),
                 '|---|' + '--:|' * (len(heads) + 2)]
-        for row in rows:
+        for row, other in zip(rows, protected):
             cells = [number(row.kvm[mode]) for mode in group.against]
-            cells += [number(with_mitigations[id(row)])] if any_mitigated else []
+            cells += [number(other)] if any_mitigated else []
             ratio = '' if row.ratio is None else f'{row.ratio:.2f}'
             if row.ratio is not None and row.ratio > 1:
                 ratio = f'**{ratio}**'

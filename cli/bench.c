@@ -20,9 +20,9 @@ enum { KEY_MMU = 0x300, KEY_QUICK, KEY_JSON };
 static const struct bench_plan plans[] = {
 	{"4k", "4K host pages, no prefetch", "huge=off prefill=on prefetch=1", "exits,touch,tables",
 	 true},
-	{"4k_prefetch", "4K host pages, prefetch as by default", "huge=off prefill=on",
+	{"4k_prefetch", "4K host pages, prefetch as by default", "huge=off prefill=on hostport=on",
 	 "touch,tables,dirty,slots", true},
-	{"2m", "2M host pages", "huge=on prefill=on", "touch,dirty,slots", true},
+	{"2m", "2M host pages", "huge=on prefill=on hostport=on", "touch,dirty,slots", true},
 	{"4k_lazy", "4K host pages, given at the fault", "huge=off prefetch=1", "touch", false},
 	{"4k_lazy_prefetch", "the same with prefetch", "huge=off", "touch", false},
 	{"2m_lazy", "2M host pages, given at the fault", "huge=on", "touch", false},

@@ -119,7 +119,7 @@ noreturn void hv_main(const struct boot_info *boot)
 		refuse("levels=5 needs a CPU with LA57; give QEMU -cpu max");
 	memory_make();
 	svm_enable();
-	ports_init(boot);
+	ports_init(boot, guest.options.host_port);
 	device_init();
 	vm_make();
 	if (!load_guest(&load, &guest, guest.vcpu))

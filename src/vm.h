@@ -147,9 +147,10 @@ struct vmmu_task {
 struct vmmu_last_table {
 	const struct vmmu_sp *root; /* NULL: none */
 	uint64_t unlinked;          /* vm->pages.unlinked at the time */
-	uint64_t region;            /* frame number / 512 */
+	uint64_t region;            /* frames that the table maps, counted in such tables */
 	vmmu_spte_slot_t *entries;
 	vmmu_pfn_t pfn;
+	enum vmmu_level level;
 };
 
 /* A vCPU's paging state under shadow paging. */
@@ -184,6 +185,7 @@ struct vmmu_vcpu {
 	union vmmu_role role;    /* that the root must have */
 	struct vmmu_entry entry; /* what to load for this root */
 	struct vmmu_last_table last_table;
+	bool last_was_huge; /* the last fault's leaf: neighbours would be asked for in vain */
 	struct vmmu_shadow_vcpu shadow;
 
 	struct vmmu_reader reader;

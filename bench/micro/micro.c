@@ -89,6 +89,18 @@ static void run_fault_huge(struct rig *rig)
 	run_fault(rig, BLOCK_FRAMES);
 }
 
+/* Somebody else was faster: the entry is there already. */
+static void prepare_mapped(struct rig *rig)
+{
+	prepare_small(rig);
+	rig_map(rig, BLOCK_FRAMES, 1);
+}
+
+static void run_fault_spurious(struct rig *rig)
+{
+	rig_fault(rig, rig->next++ % BLOCK_FRAMES, VMMU_ACCESS_WRITE, 0, VMMU_OUTCOME_SPURIOUS);
+}
+
 static void run_device(struct rig *rig)
 {
 	rig_fault(rig, DEVICE_GFN, VMMU_ACCESS_READ, VMMU_FAULT_RESERVED, VMMU_OUTCOME_MMIO);
@@ -240,8 +252,11 @@ static const struct operation operations[] = {
 	{"fault_4k", prepare_small, run_fault_small, from_start, 8192, 1},
 	{"fault_4k_prefetch", prepare_prefetch, run_fault_prefetch, from_start, 8192, 8},
 	{"fault_2m", prepare_huge, run_fault_huge, NULL, 400, 1},
+	{"fault_spurious", prepare_mapped, run_fault_spurious, NULL, 1000, 1},
 	{"mmio_cached", prepare_device, run_device, NULL, 1000, 1},
 	{"walk_4level", prepare_walk, run_walk, NULL, 1000, 1},
+	{"shadow_fault", shadow_prepare, shadow_run_fault, NULL, 8192, 1},
+	{"shadow_sync", shadow_prepare, shadow_run_sync, NULL, 1000, 1},
 	{"zap_4k", prepare_zap, run_zap, NULL, 50, BLOCK_FRAMES},
 	{"slot_find_10", prepare_10_slots, run_find_10, NULL, 10000, 1},
 	{"slot_find_10000", prepare_10000_slots, run_find_10000, NULL, 10000, 1},

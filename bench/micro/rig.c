@@ -60,12 +60,14 @@ static const struct vmmu_port port = {
 	.page_free = page_free,
 	.page_map = page_map,
 	.tlb_flush = tlb_flush,
+	.guest_map = page_map,
 };
 
-void rig_open(struct rig *rig, enum vmmu_level max_leaf, unsigned prefetch)
+static void open_as(struct rig *rig, enum vmmu_format format, enum vmmu_level max_leaf,
+		    unsigned prefetch)
 {
 	const struct vmmu_vm_config config = {
-		.format = VMMU_FORMAT_NPT,
+		.format = format,
 		.root_level = ROOT_LEVEL,
 		.physical_bits = PHYSICAL_BITS,
 		.max_leaf = max_leaf,
@@ -86,6 +88,24 @@ void rig_open(struct rig *rig, enum vmmu_level max_leaf, unsigned prefetch)
 	if (vmmu_vm_create(&port, NULL, &config, &rig->vm) != VMMU_OK ||
 	    vmmu_vcpu_create(rig->vm, NULL, &rig->vcpu) != VMMU_OK)
 		rig_fail("the library made no VM");
+}
+
+void rig_open(struct rig *rig, enum vmmu_level max_leaf, unsigned prefetch)
+{
+	open_as(rig, VMMU_FORMAT_NPT, max_leaf, prefetch);
+}
+
+uint64_t *rig_open_shadow(struct rig *rig, uint64_t frames)
+{
+	/* Pages are taken from the beginning of the pool: its end is as good as any memory. */
+	const vmmu_pfn_t first = {POOL_FIRST + POOL_PAGES - frames};
+	const struct vmmu_slot_config slot = {.count = frames,
+					      .host_base = first.n << VMMU_PAGE_SHIFT};
+
+	open_as(rig, VMMU_FORMAT_SHADOW, VMMU_LEVEL_4K, 1);
+	if (vmmu_slot_create(rig->vm, &slot) != VMMU_OK)
+		rig_fail("the library made no slot");
+	return page_map(NULL, first);
 }
 
 void rig_slots(struct rig *rig, uint64_t base, uint64_t count, uint64_t frames)

@@ -17,6 +17,12 @@ __attribute__((noreturn)) void rig_fail(const char *text);
 /* A VM without slots; @prefetch as in struct vmmu_vm_config. */
 void rig_open(struct rig *rig, enum vmmu_level max_leaf, unsigned prefetch);
 
+/*
+ * The same under shadow paging, with one slot of @frames frames from 0 on that are real memory.
+ * Return: where that is.
+ */
+uint64_t *rig_open_shadow(struct rig *rig, uint64_t frames);
+
 /* @count slots of @frames each, one behind the other with a gap of as much, from frame @base. */
 void rig_slots(struct rig *rig, uint64_t base, uint64_t count, uint64_t frames);
 
@@ -32,5 +38,15 @@ void rig_map(struct rig *rig, uint64_t frames, uint64_t step);
 
 /* Pages that the library holds from the port's pool. */
 uint64_t rig_pages(void);
+
+/* --- shadow.c: operations of shadow paging --- */
+
+void shadow_prepare(struct rig *rig);
+
+/* The first touch of a page that the guest maps. */
+void shadow_run_fault(struct rig *rig);
+
+/* The guest writes to an entry of a table that is in use, and loads CR3. */
+void shadow_run_sync(struct rig *rig);
 
 #endif

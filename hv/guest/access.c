@@ -96,6 +96,7 @@ static const struct vmmu_walk_rules *rules_of(struct vcpu *vcpu, const struct vm
 		cache->cr4 = vcpu_cr4(vcpu);
 		cache->efer = vcpu_efer(vcpu);
 		cache->valid = true;
+		vcpu->code.levels = 0; /* walked by other rules */
 		vmmu_walk_prepare(paging, &cache->rules);
 	}
 	return &cache->rules;
@@ -175,35 +176,129 @@ enum emu_mode access_mode(const struct vcpu *vcpu)
 	return (save->cs.attributes & SEGMENT_BIG) != 0 ? EMU_MODE_32 : EMU_MODE_16;
 }
 
+/* --- code --- */
+
+/* Is vcpu->code what a walk of @page would find now? Only 64-bit code is remembered that well. */
+static inline bool code_page_holds(const struct vcpu *vcpu, uint64_t page)
+{
+	const struct code_page *code = &vcpu->code;
+	const struct walk_cache *walk = &vcpu->walk;
+	bool user = vcpu->vmcb.save.cpl == 3;
+
+	if (code->levels == 0 || code->linear != page || code->user != user ||
+	    code->cr3 != vcpu_cr3(vcpu) || walk->cr0 != vcpu_cr0(vcpu) ||
+	    walk->cr4 != vcpu_cr4(vcpu) || walk->efer != vcpu_efer(vcpu))
+		return false;
+	for (unsigned i = 0; i < code->levels; i++) {
+		if (__atomic_load_n(code->entry[i], __ATOMIC_RELAXED) != code->value[i])
+			return false;
+	}
+	return true;
+}
+
+/* False: the guest's tables do not lead there, or where they lead is no memory. */
+static bool code_page_walk(struct vcpu *vcpu, uint64_t page)
+{
+	struct guest_memory *memory = &vcpu->guest->memory;
+	struct code_page *code = &vcpu->code;
+	struct vmmu_walk_result result;
+	struct vmmu_paging paging;
+	const uint8_t *host;
+
+	access_paging(vcpu, &paging);
+	if (access_walk(vcpu, &paging, page, VMMU_WALK_FETCH | VMMU_WALK_NO_UPDATE, &result) !=
+	    VMMU_WALK_OK)
+		return false;
+	host = guest_pointer(memory, result.gpa.addr, GUEST_READ);
+	if (host == NULL)
+		return false;
+	code->linear = page;
+	code->cr3 = vcpu_cr3(vcpu);
+	code->host = host;
+	code->user = vcpu->vmcb.save.cpl == 3;
+	code->levels = vcpu_is_64bit(vcpu) ? result.levels : 0;
+	for (unsigned i = 0; i < code->levels; i++) {
+		code->entry[i] = (const uint64_t *)(const void *)guest_pointer(
+			memory, result.step[i].gpa.addr, GUEST_READ);
+		code->value[i] = result.step[i].value;
+	}
+	return true;
+}
+
+static inline bool code_page_find(struct vcpu *vcpu, uint64_t page)
+{
+	return code_page_holds(vcpu, page) || code_page_walk(vcpu, page);
+}
+
 unsigned code_read(struct vcpu *vcpu, uint64_t linear, void *to, unsigned bytes)
 {
 	unsigned offset = (unsigned)(linear % FRAME_BYTES);
-	struct vmmu_walk_result result;
-	struct vmmu_paging paging;
-	const uint8_t *page;
 
-	access_paging(vcpu, &paging);
-	if (access_walk(vcpu, &paging, linear, VMMU_WALK_FETCH | VMMU_WALK_NO_UPDATE, &result) !=
-	    VMMU_WALK_OK)
+	if (!code_page_find(vcpu, linear - offset))
 		return 0;
-	page = guest_pointer(&vcpu->guest->memory, result.gpa.addr - offset, GUEST_READ);
-	if (page == NULL)
-		return 0;
-	vcpu->code =
-		(struct code_page){.linear = linear - offset, .cr3 = vcpu_cr3(vcpu), .host = page};
 	if (bytes > FRAME_BYTES - offset)
 		bytes = (unsigned)FRAME_BYTES - offset;
-	memcpy(to, page + offset, bytes);
+	memcpy(to, vcpu->code.host + offset, bytes);
 	return bytes;
+}
+
+/* Bytes of a word that an instruction of @length bytes, of which @skip lie before it, takes. */
+static uint64_t bytes_mask(unsigned length, unsigned skip)
+{
+	unsigned count = length > skip ? length - skip : 0;
+
+	return count >= 8 ? UINT64_MAX : (UINT64_C(1) << 8 * count) - 1;
+}
+
+static __attribute__((noinline)) const struct emu_insn *known_learn(struct known_insn *known,
+								    uint64_t low, uint64_t high)
+{
+	uint64_t bytes[2] = {low, high};
+
+	known->insn.length = 0;
+	if (emu_decode((const uint8_t *)bytes, EMU_INSN_BYTES_MAX, EMU_MODE_64, &known->insn) !=
+	    EMU_OK) {
+		known->insn.length = 0;
+		return NULL;
+	}
+	known->low = low;
+	known->high = high;
+	known->low_mask = bytes_mask(known->insn.length, 0);
+	known->high_mask = bytes_mask(known->insn.length, 8);
+	return &known->insn;
+}
+
+const struct emu_insn *code_known(struct vcpu *vcpu)
+{
+	uint64_t rip = vcpu->vmcb.save.rip;
+	uint64_t offset = rip % FRAME_BYTES;
+	struct known_insn *known = &vcpu->known[(rip ^ rip >> 5) % KNOWN_INSNS];
+	uint64_t low, high;
+
+	if (!vcpu_is_64bit(vcpu) || offset > FRAME_BYTES - 2 * sizeof(uint64_t) ||
+	    !code_page_find(vcpu, rip - offset))
+		return NULL;
+	memcpy(&low, vcpu->code.host + offset, sizeof(low));
+	memcpy(&high, vcpu->code.host + offset + sizeof(low), sizeof(high));
+	if (known->insn.length != 0 && ((low ^ known->low) & known->low_mask) == 0 &&
+	    ((high ^ known->high) & known->high_mask) == 0)
+		return &known->insn;
+	return known_learn(known, low, high);
 }
 
 enum emu_status code_decode(struct vcpu *vcpu, struct emu_insn *insn)
 {
+	const struct emu_insn *known = code_known(vcpu);
 	uint64_t linear = vcpu_linear_rip(vcpu);
 	uint8_t code[EMU_INSN_BYTES_MAX];
-	unsigned count = code_read(vcpu, linear, code, sizeof(code));
 	enum emu_status status;
+	unsigned count;
 
+	if (known != NULL) {
+		*insn = *known;
+		return EMU_OK;
+	}
+	count = code_read(vcpu, linear, code, sizeof(code));
 	if (count == 0)
 		return EMU_NEED_BYTES;
 	status = emu_decode(code, count, access_mode(vcpu), insn);

@@ -37,6 +37,13 @@ enum emu_mode access_mode(const struct vcpu *vcpu);
  */
 unsigned code_read(struct vcpu *vcpu, uint64_t linear, void *to, unsigned bytes);
 
+/*
+ * The instruction at RIP, from memory of earlier ones where its bytes are the same. NULL: the long
+ * way has to be gone: not 64-bit code, near the end of a page, not reachable, or no instruction.
+ * Valid until the next call.
+ */
+const struct emu_insn *code_known(struct vcpu *vcpu);
+
 /* Decode the instruction at RIP. */
 enum emu_status code_decode(struct vcpu *vcpu, struct emu_insn *insn);
 

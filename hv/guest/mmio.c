@@ -10,6 +10,8 @@
 #include "device.h"
 #include "guest.h"
 
+#define RFLAGS_RF (UINT64_C(1) << 16)
+
 enum segment_attributes {
 	SEGMENT_TYPE_ACCESS = 1u << 1, /* data: writable, code: readable */
 	SEGMENT_TYPE_EXPAND_DOWN = 1u << 2,
@@ -17,13 +19,24 @@ enum segment_attributes {
 	SEGMENT_PRESENT = 1u << 7,
 };
 
+/* A page that was walked to. */
+struct seen_page {
+	uint64_t linear; /* its first byte; UINT64_MAX: none */
+	uint64_t gpa;
+};
+
 /* One instruction under way, and why it failed if it did. */
 struct task {
 	struct vcpu *vcpu;
-	struct vmmu_paging paging;
 	uint64_t fault_linear;
 	uint32_t fault_code;
 	bool unreadable; /* the guest's tables lead out of memory */
+	bool one_place;  /* it accesses memory at one place, which is the one that the exit names */
+	bool has_paging;
+	/* Last page read, and written: the iterations of a string instruction mostly stay in them,
+	 * and as the CPU does, one instruction looks each of its pages up once. */
+	struct seen_page seen[2];
+	struct vmmu_paging paging; /* if so: most accesses need no walk */
 };
 
 /* A piece of an access that does not cross a page. */
@@ -34,18 +47,45 @@ struct piece {
 
 static bool piece_translate(struct task *task, uint64_t linear, uint32_t flags, uint64_t *gpa)
 {
+	struct seen_page *seen = &task->seen[(flags & VMMU_WALK_WRITE) != 0];
+	uint64_t offset = linear % FRAME_BYTES;
 	struct vmmu_walk_result result;
-	enum vmmu_walk_status status =
-		access_walk(task->vcpu, &task->paging, linear, flags, &result);
+	enum vmmu_walk_status status;
 
+	if (seen->linear == linear - offset) {
+		*gpa = seen->gpa + offset;
+		return true;
+	}
+	if (!task->has_paging)
+		access_paging(task->vcpu, &task->paging);
+	task->has_paging = true;
+	status = access_walk(task->vcpu, &task->paging, linear, flags, &result);
 	if (status == VMMU_WALK_OK) {
 		*gpa = result.gpa.addr;
+		*seen = (struct seen_page){linear - offset, result.gpa.addr - offset};
 		return true;
 	}
 	task->unreadable = status != VMMU_WALK_FAULT;
 	task->fault_linear = linear;
 	task->fault_code = result.error_code;
 	return false;
+}
+
+/* Has the exit been for an access that wrote? Bit 1 of both kinds of error code. */
+static bool exit_was_write(const struct vcpu *vcpu)
+{
+	return (vcpu->vmcb.control.exit_info_1 & VMMU_PF_WRITE) != 0;
+}
+
+/*
+ * May @bytes at @linear be done at the physical address that the CPU has found for the access
+ * which exited? It has walked the guest's tables and judged the rights: of a write if it wrote.
+ */
+static bool exit_names(const struct vcpu *vcpu, uint64_t linear, uint32_t bytes, bool write)
+{
+	return (linear - vcpu->fault_gpa) % FRAME_BYTES == 0 &&
+	       vcpu->fault_gpa % FRAME_BYTES + bytes <= FRAME_BYTES &&
+	       (!write || exit_was_write(vcpu));
 }
 
 /* Both pages of an access are translated before either is touched. Return: pieces, 0: fault. */
@@ -58,6 +98,11 @@ static unsigned access_split(struct task *task, const struct emu_access *access,
 	if ((access->flags & EMU_ACCESS_WRITE_INTENT) != 0)
 		flags |= VMMU_WALK_WRITE;
 	pieces[0].bytes = first;
+	if (task->one_place &&
+	    exit_names(task->vcpu, access->linear, access->bytes, (flags & VMMU_WALK_WRITE) != 0)) {
+		pieces[0].gpa = task->vcpu->fault_gpa;
+		return 1;
+	}
 	if (!piece_translate(task, access->linear, flags, &pieces[0].gpa))
 		return 0;
 	if (first == access->bytes)
@@ -68,21 +113,21 @@ static unsigned access_split(struct task *task, const struct emu_access *access,
 	return 2;
 }
 
-static void piece_read(struct task *task, const struct piece *piece, uint8_t *to)
+static void piece_read(struct vcpu *vcpu, const struct piece *piece, uint8_t *to)
 {
-	const uint8_t *at = guest_pointer(&task->vcpu->guest->memory, piece->gpa, GUEST_READ);
+	const uint8_t *at = guest_pointer(&vcpu->guest->memory, piece->gpa, GUEST_READ);
 
 	if (at != NULL)
 		memcpy(to, at, piece->bytes);
 	else
-		device_read(task->vcpu, piece->gpa, piece->bytes, to);
+		device_read(vcpu, piece->gpa, piece->bytes, to);
 }
 
 /* The library may have a copy of what was there, or clients that want to know. */
-static void memory_written(const struct task *task, const struct piece *piece)
+static void memory_written(const struct vcpu *vcpu, const struct piece *piece)
 {
-	enum vmmu_error error = vmmu_guest_written(task->vcpu->guest->vm, 0,
-						   (vmmu_gpa_t){piece->gpa}, piece->bytes);
+	enum vmmu_error error =
+		vmmu_guest_written(vcpu->guest->vm, 0, (vmmu_gpa_t){piece->gpa}, piece->bytes);
 
 	HV_ASSERT(error != VMMU_EINVAL); /* a dead VM is noticed at the next entry */
 }
@@ -104,16 +149,16 @@ static void store(uint8_t *at, const uint8_t *from, uint32_t bytes)
 	}
 }
 
-static void piece_write(struct task *task, const struct piece *piece, const uint8_t *from)
+static void piece_write(struct vcpu *vcpu, const struct piece *piece, const uint8_t *from)
 {
-	uint8_t *at = guest_pointer(&task->vcpu->guest->memory, piece->gpa, GUEST_WRITE);
+	uint8_t *at = guest_pointer(&vcpu->guest->memory, piece->gpa, GUEST_WRITE);
 
 	if (at == NULL) {
-		device_write(task->vcpu, piece->gpa, piece->bytes, from);
+		device_write(vcpu, piece->gpa, piece->bytes, from);
 		return;
 	}
 	store(at, from, piece->bytes);
-	memory_written(task, piece);
+	memory_written(vcpu, piece);
 }
 
 static enum emu_result op_fetch(void *context, const struct emu_access *access, void *value)
@@ -135,7 +180,7 @@ static enum emu_result op_read(void *context, const struct emu_access *access, v
 	uint8_t *to = value;
 
 	for (unsigned i = 0; i < count; to += pieces[i].bytes, i++)
-		piece_read(task, &pieces[i], to);
+		piece_read(task->vcpu, &pieces[i], to);
 	return count != 0 ? EMU_ACCESS_OK : EMU_ACCESS_FAULT;
 }
 
@@ -147,7 +192,7 @@ static enum emu_result op_write(void *context, const struct emu_access *access, 
 	const uint8_t *from = value;
 
 	for (unsigned i = 0; i < count; from += pieces[i].bytes, i++)
-		piece_write(task, &pieces[i], from);
+		piece_write(task->vcpu, &pieces[i], from);
 	return count != 0 ? EMU_ACCESS_OK : EMU_ACCESS_FAULT;
 }
 
@@ -190,7 +235,7 @@ static enum emu_result op_compare_exchange(void *context, const struct emu_acces
 	if (at == NULL || !exchange(at, access->bytes, expected, desired, &same))
 		return op_write(context, access, desired);
 	if (same)
-		memory_written(task, &pieces[0]);
+		memory_written(task->vcpu, &pieces[0]);
 	return same ? EMU_ACCESS_OK : EMU_ACCESS_RETRY;
 }
 
@@ -277,13 +322,19 @@ void mmio_cpu_load(struct vcpu *vcpu, struct emu_cpu *cpu)
 	cpu->gpr[EMU_RSP] = save->rsp;
 	cpu->rip = save->rip;
 	cpu->rflags = save->rflags;
-	cpu->segment[EMU_ES] = segment_load(&save->es);
-	cpu->segment[EMU_CS] = segment_load(&save->cs);
-	cpu->segment[EMU_SS] = segment_load(&save->ss);
-	cpu->segment[EMU_DS] = segment_load(&save->ds);
-	cpu->segment[EMU_FS] = segment_load(&save->fs);
-	cpu->segment[EMU_GS] = segment_load(&save->gs);
 	cpu->mode = (uint8_t)access_mode(vcpu);
+	if (cpu->mode == EMU_MODE_64) {
+		/* All that counts of segments there. */
+		cpu->segment[EMU_FS].base = save->fs.base;
+		cpu->segment[EMU_GS].base = save->gs.base;
+	} else {
+		cpu->segment[EMU_ES] = segment_load(&save->es);
+		cpu->segment[EMU_CS] = segment_load(&save->cs);
+		cpu->segment[EMU_SS] = segment_load(&save->ss);
+		cpu->segment[EMU_DS] = segment_load(&save->ds);
+		cpu->segment[EMU_FS] = segment_load(&save->fs);
+		cpu->segment[EMU_GS] = segment_load(&save->gs);
+	}
 	cpu->cpl = save->cpl;
 	cpu->linear_bits = (vcpu_cr4(vcpu) & CR4_LA57) != 0 ? 57 : 48;
 }
@@ -321,23 +372,107 @@ static enum svm_next cannot(struct vcpu *vcpu, const char *what)
 	return SVM_STOP;
 }
 
-bool mmio_try(struct vcpu *vcpu, enum svm_next *next)
-{
-	struct task task = {.vcpu = vcpu};
-	struct emu_cpu cpu;
+/* --- the short way: MOV --- */
 
-	*next = SVM_RESUME;
-	access_paging(vcpu, &task.paging);
+static bool is_high_byte(const struct emu_insn *insn)
+{
+	return insn->operand_bytes == 1 && !insn->has_rex && insn->reg >= 4;
+}
+
+/* Offset of the memory operand in its page: 64-bit code, so only two segments have a base. */
+static uint64_t operand_offset(struct vcpu *vcpu, const struct emu_insn *insn)
+{
+	const struct emu_memory *memory = &insn->memory;
+	uint64_t at = (uint64_t)memory->disp;
+
+	if (memory->rip_relative)
+		at += vcpu->vmcb.save.rip + insn->length;
+	if (memory->base != EMU_REG_NONE)
+		at += *vcpu_reg(vcpu, memory->base);
+	if (memory->index != EMU_REG_NONE)
+		at += *vcpu_reg(vcpu, memory->index) * memory->scale;
+	if (insn->segment == EMU_FS)
+		at += vcpu->vmcb.save.fs.base;
+	else if (insn->segment == EMU_GS)
+		at += vcpu->vmcb.save.gs.base;
+	return at % FRAME_BYTES;
+}
+
+/* 64-bit code: a result of 32 bits clears the upper half, a smaller one keeps what is above. */
+static void reg_set(struct vcpu *vcpu, unsigned reg, unsigned bytes, uint64_t value)
+{
+	uint64_t *at = vcpu_reg(vcpu, reg);
+
+	if (bytes < 4)
+		memcpy(at, &value, bytes);
+	else
+		*at = value;
+}
+
+/*
+ * A MOV between the place that the exit names and a register, or from a constant: nearly all
+ * accesses to devices, and most writes to page tables. The CPU has walked the tables and made its
+ * checks before it exited, so nothing can fail any more and no state has to be carried about.
+ * False: it is another instruction, and nothing has happened.
+ */
+static bool move_done(struct vcpu *vcpu, const struct emu_insn *insn)
+{
+	const struct piece piece = {.gpa = vcpu->fault_gpa, .bytes = insn->operand_bytes};
+	bool write = insn->destination == EMU_OPERAND_RM;
+	unsigned operand = write ? insn->source : insn->destination;
+	unsigned reg = operand == EMU_OPERAND_ACC ? (unsigned)EMU_RAX : insn->reg;
+	uint64_t value = 0;
+
+	if (insn->op != EMU_OP_MOV || !insn->has_memory || is_high_byte(insn) ||
+	    write != exit_was_write(vcpu) ||
+	    !exit_names(vcpu, operand_offset(vcpu, insn), piece.bytes, write))
+		return false;
+	if (write) {
+		value = operand == EMU_OPERAND_IMM ? (uint64_t)insn->imm : *vcpu_reg(vcpu, reg);
+		piece_write(vcpu, &piece, (const uint8_t *)&value);
+	} else {
+		piece_read(vcpu, &piece, (uint8_t *)&value);
+		reg_set(vcpu, reg, piece.bytes, value);
+	}
+	vcpu->vmcb.save.rflags &= ~RFLAGS_RF;
+	svm_skip(vcpu, insn->length);
+	return true;
+}
+
+/* --- the long way --- */
+
+/* Does it access memory at one place only, whose address its operand gives? */
+static bool has_one_place(const struct emu_insn *insn)
+{
+	return insn->has_memory && insn->op != EMU_OP_PUSH && insn->op != EMU_OP_POP;
+}
+
+/* @insn: what is at RIP, or NULL: to be fetched. False: the emulator does not know it. */
+static bool insn_run(struct vcpu *vcpu, const struct emu_insn *insn, enum svm_next *next)
+{
+	struct task task;
+	struct emu_cpu cpu;
+	enum emu_outcome outcome;
+
+	/* Field by field: the rest is large, and mostly not used. */
+	task.vcpu = vcpu;
+	task.unreadable = false;
+	task.has_paging = false;
+	task.seen[0].linear = UINT64_MAX;
+	task.seen[1].linear = UINT64_MAX;
+	task.one_place = insn != NULL && has_one_place(insn);
 	mmio_cpu_load(vcpu, &cpu);
-	switch (emu_step(&cpu, &ops, &task)) {
+	if (insn != NULL)
+		outcome = emu_execute(&cpu, insn, &ops, &task);
+	else
+		outcome = emu_step(&cpu, &ops, &task);
+	if (outcome == EMU_CANNOT)
+		return false;
+	/* Whatever came of it: iterations of a string instruction that were done stay done. */
+	cpu_store(vcpu, &cpu);
+	switch (outcome) {
 	case EMU_DONE:
-		cpu_store(vcpu, &cpu);
 		svm_skip(vcpu, 0); /* RIP is right already: only what comes with retiring */
-		break;
-	case EMU_AGAIN:
-		cpu_store(vcpu, &cpu);
-		break;
-	case EMU_RETRY:
 		break;
 	case EMU_FAULT:
 		if (!guest_has_ended(vcpu->guest))
@@ -352,9 +487,21 @@ bool mmio_try(struct vcpu *vcpu, enum svm_next *next)
 	case EMU_RAISE_SS:
 		svm_inject_code(vcpu, VECTOR_SS, 0);
 		break;
+	case EMU_AGAIN:
+	case EMU_RETRY:
 	case EMU_CANNOT:
-		return false;
+		break;
 	}
+	return true;
+}
+
+bool mmio_try(struct vcpu *vcpu, enum svm_next *next)
+{
+	const struct emu_insn *insn = code_known(vcpu);
+
+	*next = SVM_RESUME;
+	if ((insn == NULL || !move_done(vcpu, insn)) && !insn_run(vcpu, insn, next))
+		return false;
 	if (guest_has_ended(vcpu->guest))
 		*next = SVM_STOP;
 	return true;

@@ -83,6 +83,8 @@ static const char *word_take(struct options *options, const char *word)
 		return parse_switch(word + 8, &options->prefill) ? NULL : "on or off";
 	if (text_starts(word, "vgtt="))
 		return parse_switch(word + 5, &options->vgtt) ? NULL : "on or off";
+	if (text_starts(word, "hostport="))
+		return parse_switch(word + 9, &options->host_port) ? NULL : "on or off";
 	if (text_starts(word, "levels="))
 		return parse_levels(word + 7, &options->levels) ? NULL : "4 or 5";
 	if (text_starts(word, "prefetch="))

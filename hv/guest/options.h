@@ -18,7 +18,8 @@ struct options {
 	bool huge;
 	bool trace;
 	bool vgtt;    /* the mediated device */
-	bool prefill; /* give the guest all its host frames before it starts */
+	bool host_port; /* the guest may ask for slot operations, see host_port.h */
+	bool prefill;   /* give the guest all its host frames before it starts */
 };
 
 /* Return: false, with a sentence at @trouble, if a word is unknown or has a bad value. */

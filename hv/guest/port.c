@@ -155,7 +155,7 @@ static struct vmmu_port port = {
 	.panic = port_panic,
 };
 
-static enum vmmu_error slot_add(struct guest *guest, unsigned index)
+enum vmmu_error port_slot_add(struct guest *guest, unsigned index)
 {
 	const struct guest_region *region = &guest->memory.regions[index];
 	bool writable = guest_region_is_writable(region->kind);
@@ -174,7 +174,7 @@ static enum vmmu_error slot_add(struct guest *guest, unsigned index)
 
 bool port_slot_create(struct guest *guest, unsigned index)
 {
-	return slot_add(guest, index) == VMMU_OK;
+	return port_slot_add(guest, index) == VMMU_OK;
 }
 
 bool port_slot_delete(struct guest *guest, unsigned index)
@@ -199,7 +199,7 @@ enum vmmu_error port_vm_create(struct guest *guest)
 		port.trace = trace_record;
 	error = vmmu_vm_create(&port, guest, &config, &guest->vm);
 	for (unsigned i = 0; error == VMMU_OK && i < guest->memory.region_count; i++)
-		error = slot_add(guest, i);
+		error = port_slot_add(guest, i);
 	return error;
 }
 

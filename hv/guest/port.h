@@ -14,6 +14,8 @@ enum vmmu_error port_vm_create(struct guest *guest);
 /* The slot of region @index: comes back, goes. False: the library refused. */
 bool port_slot_create(struct guest *guest, unsigned index);
 bool port_slot_delete(struct guest *guest, unsigned index);
+/* The slot of a region, whose index is its id. */
+enum vmmu_error port_slot_add(struct guest *guest, unsigned index);
 
 /* Check everything; findings are reported (the first 20 in words) and counted. */
 void port_audit(struct guest *guest);

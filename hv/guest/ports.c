@@ -8,6 +8,7 @@
 
 #include "../platform/platform.h"
 #include "guest.h"
+#include "host_port.h"
 
 enum {
 	PORT_KEYBOARD_DATA = 0x60,
@@ -100,6 +101,11 @@ static bool write_keyboard_command(struct vcpu *vcpu, const struct port_access *
 	return reset_if(vcpu, (value & 0xf0) == KEYBOARD_PULSE && (value & 1) == 0);
 }
 
+static bool write_host(struct vcpu *vcpu, const struct port_access *access, uint32_t value)
+{
+	return host_port_write(vcpu, access->port, value);
+}
+
 static struct port_range ranges[] = {
 	{0x0e9, 2, true, NULL}, /* report and trace channel */
 	{0x0f4, 1, true, write_exit},
@@ -109,10 +115,15 @@ static struct port_range ranges[] = {
 	{PORT_KEYBOARD_COMMAND, 1, false, write_keyboard_command},
 	{PORT_SYSTEM_CONTROL, 1, false, write_system},
 	{PORT_RESET, 1, false, write_reset},
-	{PORT_PM1_CONTROL, 2, false, write_pm1}, /* last: see ports_init() */
+	{PORT_HOST, 0, true, write_host}, /* these two: see ports_init() */
+	{PORT_PM1_CONTROL, 2, false, write_pm1},
 };
 
-enum { RANGE_COUNT = sizeof(ranges) / sizeof(ranges[0]) };
+enum {
+	RANGE_COUNT = sizeof(ranges) / sizeof(ranges[0]),
+	RANGE_PM1 = RANGE_COUNT - 1,
+	RANGE_HOST = RANGE_COUNT - 2,
+};
 
 /*
  * In the DSDT: Name(\_S5, Package{type, ...}) = "_S5_" PackageOp length count type. The
@@ -132,8 +143,10 @@ static void power_off_type_find(const struct acpi_table *dsdt)
 	}
 }
 
-void ports_init(const struct boot_info *boot)
+void ports_init(const struct boot_info *boot, bool host_port)
 {
+	if (host_port)
+		ranges[RANGE_HOST].count = PORT_HOST_COUNT;
 	for (uint32_t i = 0; i < boot->acpi_count; i++) {
 		const struct acpi_table *table = &boot->acpi[i];
 
@@ -145,7 +158,7 @@ void ports_init(const struct boot_info *boot)
 
 			memcpy(&port, table->data + FADT_PM1A_CONTROL, sizeof(port));
 			if (port != 0)
-				ranges[RANGE_COUNT - 1].first = port;
+				ranges[RANGE_PM1].first = port;
 		}
 	}
 }
@@ -219,8 +232,12 @@ bool ports_access(struct vcpu *vcpu, const struct port_access *access)
 			  access->port);
 		return false;
 	}
-	if (range == NULL || range->hidden)
+	if (range == NULL || (range->hidden && range->write == NULL))
 		vcpu->guest->ports_refused++;
+	if (range == &ranges[RANGE_HOST] && access->is_read) {
+		result_store(vcpu, access, host_port_read(access->port));
+		return true;
+	}
 	if (access->is_read) {
 		result_store(vcpu, access,
 			     range == NULL || range->hidden ? UINT32_MAX : port_in(access));

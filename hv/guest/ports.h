@@ -17,8 +17,11 @@ struct port_access {
 	bool is_string;
 };
 
-/* Find the power management port in the ACPI tables. Context: before ports_for_each(). */
-void ports_init(const struct boot_info *boot);
+/*
+ * Find the power management port in the ACPI tables. @host_port: the benchmark's port is there.
+ * Context: before ports_for_each().
+ */
+void ports_init(const struct boot_info *boot, bool host_port);
 
 /* Call @intercept for every range of ports that must exit. */
 void ports_for_each(void (*intercept)(unsigned first, unsigned count));

@@ -201,6 +201,26 @@ enum svm_next exit_iret(struct vcpu *vcpu)
 	return SVM_RESUME;
 }
 
+/* What KVM answers to a number that it does not know; guests that look for us find no signature. */
+enum { HYPERCALL_UNKNOWN = -1000 };
+
+enum svm_next exit_hypercall(struct vcpu *vcpu)
+{
+	const struct emu_insn *known = code_known(vcpu);
+	struct emu_insn insn;
+
+	if (known == NULL && code_decode(vcpu, &insn) == EMU_OK)
+		known = &insn;
+	if (known == NULL || known->op != EMU_OP_VMMCALL) {
+		guest_end(vcpu->guest, GUEST_CRASH, "the hypercall is not what is at RIP");
+		return SVM_STOP;
+	}
+	vcpu->vmcb.save.rax =
+		vcpu_is_64bit(vcpu) ? (uint64_t)HYPERCALL_UNKNOWN : (uint32_t)HYPERCALL_UNKNOWN;
+	svm_skip(vcpu, known->length);
+	return SVM_RESUME;
+}
+
 /* SVM instructions, MONITOR and MWAIT: the guest's CPUID has none of them. */
 enum svm_next exit_undefined(struct vcpu *vcpu)
 {

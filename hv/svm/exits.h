@@ -11,7 +11,7 @@ typedef enum svm_next exit_fn(struct vcpu *vcpu);
 
 /* exit_cpu.c: instructions that name a register or nothing at all. */
 exit_fn exit_cpuid, exit_msr, exit_halt, exit_interrupt, exit_invd, exit_xsetbv, exit_iret;
-exit_fn exit_undefined, exit_port;
+exit_fn exit_undefined, exit_hypercall, exit_port;
 
 /* exit_cr.c */
 exit_fn exit_cr0, exit_cr3, exit_cr4, exit_cr8, exit_cr_read;

@@ -12,6 +12,7 @@
 
 #include <vmmu/walk.h>
 
+#include "../emulate/decode.h"
 #include "../report/cost.h"
 #include "layout.h"
 #include "vmcb.h"
@@ -61,12 +62,28 @@ enum vector {
 	VECTOR_NONE = 0x100,
 };
 
-/* The page of code that the guest last exited from: saves a walk per exit. */
+/*
+ * The page of code that the guest last exited from: saves a walk per exit. It is the right page as
+ * long as the entries of the guest's tables that led to it are what they were.
+ */
 struct code_page {
 	uint64_t linear;     /* page-aligned linear address, or UINT64_MAX */
 	uint64_t cr3;        /* CR3 that it was walked with */
 	const uint8_t *host; /* where it is */
+	bool user;           /* the walk was for CPL 3 */
+	unsigned levels;     /* of the entries; 0: not to be trusted without a walk */
+	const uint64_t *entry[VMMU_WALK_LEVELS_MAX];
+	uint64_t value[VMMU_WALK_LEVELS_MAX];
 };
+
+/* An instruction of 64-bit code, decoded once: good wherever the same bytes are met. */
+struct known_insn {
+	uint64_t low, high;           /* its bytes */
+	uint64_t low_mask, high_mask; /* which of them count */
+	struct emu_insn insn;         /* length 0: none */
+};
+
+enum { KNOWN_INSNS = 16 };
 
 /* The registers that decide on paging, as the guest has written them. */
 struct guest_cr {
@@ -105,6 +122,7 @@ struct vcpu {
 	uint32_t nmi_waiting; /* NMIs the guest sent to itself, not injected yet */
 	uint64_t halt_rip;
 	struct code_page code;
+	struct known_insn known[KNOWN_INSNS];
 	struct walk_cache walk;
 	uint64_t fault_gpa;      /* of the last nested page fault */
 	uint64_t fault_gva;      /* shadow: of the last page fault */

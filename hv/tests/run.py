@@ -10,6 +10,8 @@ import tempfile
 NPT_RUNS = [
     ("policy", ["--huge", "off"], "exit", 0),
     ("policy", ["--huge", "on", "--audit", "every=3"], "exit", 0),
+    ("mmio", ["--huge", "off"], "exit", 0),
+    ("mmio", ["--audit", "every=3"], "exit", 0),
     ("requeue", ["--huge", "off"], "exit", 0),
     ("requeue", ["--huge", "off", "--icount"], "exit", 0),
     ("ending1", [], "halt", 1),

@@ -24,7 +24,8 @@ struct vmmu_vm_config {
 	unsigned physical_bits;	   /* host MAXPHYADDR, CPUID 80000008.EAX[7:0]: 32..52 */
 	enum vmmu_level max_leaf;  /* largest leaf the CPU and the embedder allow, 4K..1G */
 	unsigned spaces;	   /* guest-physical address spaces, 1 or 2 */
-	unsigned prefetch;	   /* frames installed per 4K fault: 1 (none), 2, 4 .. 32; 0 = 8 */
+	unsigned prefetch;	   /* frames installed per 4K fault: 1 (none), 2, 4 .. 32; 0 = 8.
+				    * The first 4K fault after one with a huge leaf installs 1 */
 	bool no_accessed_dirty;	   /* EPT without accessed and dirty flags */
 	bool no_mmio_entries;	   /* never remember device frames in the tables */
 	bool zap_all_on_delete;	   /* a slot's end withdraws every translation of the VM,

@@ -125,17 +125,18 @@ static enum vmmu_outcome reserved_fault(struct vmmu_task *task, vmmu_gfn_t gfn)
 
 /* ---- frames of slots ---- */
 
-/* The group of frames around the wanted one that is asked for in one go. */
-static void choose_group(const struct vmmu_vm *vm, const struct vmmu_slot *slot, vmmu_gfn_t gfn,
+/* The group of frames, of @size at most, around the wanted one that is asked for in one go. */
+static void choose_group(const struct vmmu_slot *slot, vmmu_gfn_t gfn, uint64_t size,
 			 struct vmmu_page_request *request)
 {
-	uint64_t size = vm->config.prefetch;
 	uint64_t first = gfn.n & ~(size - 1), end = first + size;
 
-	if (first < slot->base.n)
-		first = slot->base.n;
-	if (end > slot->base.n + slot->count)
-		end = slot->base.n + slot->count;
+	if (size > 1) {
+		if (first < slot->base.n)
+			first = slot->base.n;
+		if (end > slot->base.n + slot->count)
+			end = slot->base.n + slot->count;
+	}
 	request->space = slot->space;
 	request->slot = slot->id;
 	request->first.n = first;
@@ -187,8 +188,10 @@ static inline enum vmmu_outcome obstacles(const struct vmmu_vm *vm, struct vmmu_
 	return vmmu_fault_obstacles(vm, target, sequence);
 }
 
-enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *target,
-				 uint64_t generation, enum vmmu_level *level)
+static inline __attribute__((always_inline)) enum vmmu_outcome fault_map(struct vmmu_task *task,
+									 struct vmmu_target *target,
+									 uint64_t generation,
+									 enum vmmu_level *level)
 {
 	struct vmmu_vm *vm = task->vm;
 	struct vmmu_page pages[VMMU_PREFETCH_MAX];
@@ -198,7 +201,10 @@ enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *tar
 
 	if (VMMU_UNLIKELY(!vmmu_cache_fill(vm, task->cache, vm->config.root_level)))
 		return VMMU_OUTCOME_NO_MEMORY;
-	choose_group(vm, target->slot, target->gfn, &request);
+	/* Where huge pages are, the next one is most likely huge, too, and holds all neighbours. If
+	 * it is not, this fault maps one page, and the next one looks around again. */
+	choose_group(target->slot, target->gfn, task->vcpu->last_was_huge ? 1 : vm->config.prefetch,
+		     &request);
 	request.write = (target->access & VMMU_ACCESS_WRITE) != 0;
 	/* Before the look-up: an invalidation that ends after this is noticed (I10). */
 	sequence = atomic_get_acquire(&vm->invalidations.sequence);
@@ -216,7 +222,15 @@ enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *tar
 	if (VMMU_LIKELY(outcome == VMMU_OUTCOME_RESUME))
 		outcome = vmmu_tdp_map(task, task->vcpu->root, target, level);
 	vmmu_section_end_shared(task);
+	if (VMMU_LIKELY(outcome == VMMU_OUTCOME_RESUME))
+		task->vcpu->last_was_huge = *level > VMMU_LEVEL_4K;
 	return outcome;
+}
+
+enum vmmu_outcome vmmu_fault_map(struct vmmu_task *task, struct vmmu_target *target,
+				 uint64_t generation, enum vmmu_level *level)
+{
+	return fault_map(task, target, generation, level);
 }
 
 /* A fault on an entry that is present: mostly somebody was faster. COUNT: it is not as simple. */
@@ -232,34 +246,15 @@ static enum vmmu_outcome fast(struct vmmu_task *task, const struct vmmu_fault *f
 	return outcome;
 }
 
-static enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault *fault,
-				struct vmmu_fault_result *result)
+/* A fault that finds no mark of a device in the tables. */
+static __attribute__((noinline)) enum vmmu_outcome
+resolve(struct vmmu_task *task, const struct vmmu_fault *fault, struct vmmu_fault_result *result)
 {
 	struct vmmu_vcpu *vcpu = task->vcpu;
 	vmmu_gfn_t gfn = result->gfn;
 	struct vmmu_target target;
 	uint64_t generation;
 
-	if (VMMU_UNLIKELY(vm_is_dead(task->vm)))
-		return VMMU_OUTCOME_DEAD;
-	if (VMMU_UNLIKELY(!vcpu->root) ||
-	    VMMU_UNLIKELY(task->vm->config.format == VMMU_FORMAT_SHADOW))
-		return VMMU_OUTCOME_RETRY; /* never entered, or the other engine's fault */
-	if (fault->flags & VMMU_FAULT_RESERVED) {
-		enum vmmu_outcome outcome = reserved_fault(task, gfn);
-
-		result->from_cache = outcome == VMMU_OUTCOME_MMIO;
-		if (outcome != VMMU_OUTCOME_RESUME)
-			return outcome;
-	}
-	if (VMMU_UNLIKELY(gfn.n >= task->vm->gfn_end.n))
-		return VMMU_OUTCOME_MMIO;
-	if ((fault->flags & (VMMU_FAULT_PRESENT | VMMU_FAULT_RESERVED)) == VMMU_FAULT_PRESENT) {
-		enum vmmu_outcome outcome = fast(task, fault, result);
-
-		if (outcome != VMMU_OUTCOME_COUNT)
-			return outcome;
-	}
 	if (!find_slot(task, gfn, &generation))
 		return mmio_remember(task, gfn, generation);
 	if ((fault->access & VMMU_ACCESS_WRITE) && (vcpu->slot.flags & VMMU_SLOT_READONLY))
@@ -276,7 +271,31 @@ static enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault 
 	if (VMMU_UNLIKELY(vm_tracks(task->vm)) &&
 	    (vmmu_tracked_kinds(task->vm, gfn) & fault->access))
 		return VMMU_OUTCOME_TRACKED;
-	return vmmu_fault_map(task, &target, generation, &result->level);
+	return fault_map(task, &target, generation, &result->level);
+}
+
+static inline enum vmmu_outcome handle(struct vmmu_task *task, const struct vmmu_fault *fault,
+				       struct vmmu_fault_result *result)
+{
+	if (VMMU_UNLIKELY(vm_is_dead(task->vm)))
+		return VMMU_OUTCOME_DEAD;
+	if (VMMU_UNLIKELY(!task->vcpu->root) ||
+	    VMMU_UNLIKELY(task->vm->config.format == VMMU_FORMAT_SHADOW))
+		return VMMU_OUTCOME_RETRY; /* never entered, or the other engine's fault */
+	if (fault->flags & VMMU_FAULT_RESERVED) {
+		enum vmmu_outcome outcome = reserved_fault(task, result->gfn);
+
+		result->from_cache = outcome == VMMU_OUTCOME_MMIO;
+		if (outcome != VMMU_OUTCOME_RESUME)
+			return outcome;
+	}
+	if ((fault->flags & (VMMU_FAULT_PRESENT | VMMU_FAULT_RESERVED)) == VMMU_FAULT_PRESENT) {
+		enum vmmu_outcome outcome = fast(task, fault, result);
+
+		if (outcome != VMMU_OUTCOME_COUNT)
+			return outcome;
+	}
+	return resolve(task, fault, result);
 }
 
 /* ---- forward progress ---- */

@@ -17,13 +17,27 @@ static enum vmmu_stat pages_stat(enum vmmu_level level)
 	return VMMU_STAT_PAGES_4K + (level - VMMU_LEVEL_4K);
 }
 
-/* The host learns what the hardware recorded before the record goes away. */
-static void hand_over(const struct vmmu_vm *vm, vmmu_spte_t e, vmmu_gfn_t gfn, uint64_t frames)
+/* Does the host want to hear what becomes of single leaves? */
+static inline bool is_watched(const struct vmmu_port *port)
 {
-	if (vm->port->page_dirty && spte_is_dirty(&vm->fmt, e) && !VMMU_MUTANT(LOSE_DIRTY))
-		vm->port->page_dirty(vm->host, gfn, frames, spte_pfn(e));
-	if (vm->port->page_accessed && spte_is_accessed(&vm->fmt, e))
-		vm->port->page_accessed(vm->host, gfn, frames, spte_pfn(e));
+	return port->page_dirty || port->page_accessed || port->trace;
+}
+
+static void hand_over_told(const struct vmmu_port *port, void *host, const struct vmmu_fmt *fmt,
+			   vmmu_spte_t e, vmmu_gfn_t gfn, uint64_t frames)
+{
+	if (port->page_dirty && spte_is_dirty(fmt, e) && !VMMU_MUTANT(LOSE_DIRTY))
+		port->page_dirty(host, gfn, frames, spte_pfn(e));
+	if (port->page_accessed && spte_is_accessed(fmt, e))
+		port->page_accessed(host, gfn, frames, spte_pfn(e));
+}
+
+/* The host learns what the hardware recorded before the record goes away. */
+static inline void hand_over(const struct vmmu_vm *vm, vmmu_spte_t e, vmmu_gfn_t gfn,
+			     uint64_t frames)
+{
+	if (VMMU_UNLIKELY(is_watched(vm->port)))
+		hand_over_told(vm->port, vm->host, &vm->fmt, e, gfn, frames);
 }
 
 /* ---- a table that was taken out ---- */
@@ -34,14 +48,29 @@ struct detached {
 	uint64_t leaves; /* in this table */
 };
 
-/* Freeze the next entry. Return: the table it pointed to, or NULL. */
-static struct vmmu_sp *freeze_entry(struct vmmu_task *task, struct detached *d)
+/* Freeze entries up to one that is more than a leaf which nobody watches. Return: what it was. */
+static vmmu_spte_t freeze_leaves(const struct vmmu_vm *vm, struct detached *d)
+{
+	bool watched = is_watched(vm->port);
+	vmmu_spte_t old;
+
+	do {
+		old.raw = atomic_swap(&d->sp->entries[d->index++].raw, spte_frozen().raw);
+		if (watched || spte_kind(old) != VMMU_KIND_LEAF)
+			return old;
+		d->leaves++;
+	} while (d->index < VMMU_TABLE_ENTRIES);
+	return spte_empty();
+}
+
+/* Freeze the next entries. Return: the table that the last one pointed to, or NULL. */
+static struct vmmu_sp *freeze_entries(struct vmmu_task *task, struct detached *d)
 {
 	struct vmmu_vm *vm = task->vm;
 	enum vmmu_level level = d->sp->role.level;
 	uint64_t frames = vmmu_level_frames(level);
-	vmmu_gfn_t gfn = {d->sp->gfn.n + d->index * frames};
-	vmmu_spte_t old = {atomic_swap(&d->sp->entries[d->index++].raw, spte_frozen().raw)};
+	vmmu_spte_t old = freeze_leaves(vm, d);
+	vmmu_gfn_t gfn = {d->sp->gfn.n + (d->index - 1u) * frames};
 
 	switch (spte_kind(old)) {
 	case VMMU_KIND_LEAF:
@@ -77,7 +106,7 @@ static void detached_done(struct vmmu_task *task, struct detached *d)
  * Nothing points to @top any more, but other threads may still be in it: freezing entry by
  * entry makes each entry's end this thread's doing, exactly once.
  */
-static void detach(struct vmmu_task *task, struct vmmu_sp *top)
+static __attribute__((noinline)) void detach(struct vmmu_task *task, struct vmmu_sp *top)
 {
 	struct detached stack[VMMU_LEVEL_256T] = {{.sp = top}};
 	unsigned depth = 1;
@@ -91,7 +120,7 @@ static void detach(struct vmmu_task *task, struct vmmu_sp *top)
 			depth--;
 			continue;
 		}
-		child = freeze_entry(task, d);
+		child = freeze_entries(task, d);
 		if (child && VMMU_CHECK(task, depth < VMMU_LEVEL_256T,
 					"tables are nested deeper than levels exist", child->pfn.n,
 					child->gfn.n))
@@ -144,7 +173,8 @@ static void table_gone(struct vmmu_iter *it, vmmu_spte_t from)
 	detach(task, sp);
 }
 
-static void account(struct vmmu_iter *it, vmmu_spte_t from, vmmu_spte_t to)
+static inline __attribute__((always_inline)) void account(struct vmmu_iter *it, vmmu_spte_t from,
+							  vmmu_spte_t to)
 {
 	struct vmmu_task *task = it->task;
 	const struct vmmu_port *port = task->vm->port;
@@ -177,7 +207,7 @@ static bool is_legal(vmmu_spte_t from, vmmu_spte_t to)
 	return old != VMMU_KIND_LEAF || new != VMMU_KIND_LEAF || spte_pfn(from).n == spte_pfn(to).n;
 }
 
-bool vmmu_commit(struct vmmu_iter *it, vmmu_spte_t to)
+static inline __attribute__((always_inline)) bool commit_any(struct vmmu_iter *it, vmmu_spte_t to)
 {
 	vmmu_spte_t from = it->old;
 
@@ -192,9 +222,30 @@ bool vmmu_commit(struct vmmu_iter *it, vmmu_spte_t to)
 	return true;
 }
 
+static __attribute__((noinline)) bool commit_rare(struct vmmu_iter *it, vmmu_spte_t to)
+{
+	return commit_any(it, to);
+}
+
+/* Nearly all commits fill an empty entry with a leaf, and nobody listens: that way is short. */
+bool vmmu_commit(struct vmmu_iter *it, vmmu_spte_t to)
+{
+	struct vmmu_task *task = it->task;
+	const struct vmmu_port *port = task->vm->port;
+
+	if (spte_kind(it->old) != VMMU_KIND_EMPTY || spte_kind(to) != VMMU_KIND_LEAF ||
+	    port->trace || port->tables_written)
+		return commit_rare(it, to);
+	if (!atomic_cas(&it->slot->raw, &it->old.raw, to.raw))
+		return false;
+	it->old = to;
+	stat_add(task, pages_stat(it->level), 1);
+	return true;
+}
+
 void vmmu_commit_empty(struct vmmu_iter *it)
 {
-	while (spte_kind(it->old) != VMMU_KIND_EMPTY && !vmmu_commit(it, spte_empty()))
+	while (spte_kind(it->old) != VMMU_KIND_EMPTY && !commit_any(it, spte_empty()))
 		if (vm_is_dead(it->task->vm))
 			return; /* refused: it->old stays, and trying again would not end */
 }

@@ -105,6 +105,12 @@ void vmmu_iter_next(struct vmmu_iter *it)
 	}
 	if (paused(it, next))
 		return;
+	if (VMMU_LIKELY(gfn_index(next, it->level))) {
+		it->gfn = next;
+		it->slot++;
+		it->old = spte_get(it->slot);
+		return;
+	}
 	/* Past the end of this table: the next entry is in the first table above that is not
 	 * past its own end. Entries of one table cover an aligned range, so the index tells. */
 	while (!gfn_index(next, it->level) && it->level < it->root->role.level)

@@ -44,6 +44,22 @@ void vmmu_iter_dive(struct vmmu_iter *it, vmmu_gfn_t gfn, enum vmmu_level level)
 /* First frame from @from on with anything behind it, up to a gigabyte exactly; else the end. */
 vmmu_gfn_t vmmu_tdp_next_used(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn_t from);
 
+/* For one frame only: stand on the top entry for @gfn, to dive from there and never go on. */
+static inline void vmmu_iter_point(struct vmmu_iter *it, struct vmmu_task *task,
+				   struct vmmu_sp *root, vmmu_gfn_t gfn)
+{
+	enum vmmu_level top = root->role.level;
+
+	it->task = task;
+	it->root = root;
+	it->level = top;
+	it->table[top] = root->entries;
+	it->table_pfn[top] = root->pfn;
+	it->gfn.n = gfn.n & ~(vmmu_level_frames(top) - 1);
+	it->slot = &root->entries[gfn_index(gfn, top)];
+	it->old = spte_get(it->slot);
+}
+
 /* Frames that the entry covers. */
 static inline struct vmmu_gfn_range iter_covers(const struct vmmu_iter *it)
 {

@@ -69,12 +69,8 @@ static enum descent clear_way(struct vmmu_iter *it, uint32_t access)
 	return GIVE_UP;
 }
 
-/* Memory type of a leaf; false if the frames differ and a smaller leaf is needed. */
-static bool leaf_memtype(const struct vmmu_vm *vm, struct vmmu_leaf *leaf, vmmu_gfn_t gfn)
+static bool leaf_memtype_ask(const struct vmmu_vm *vm, struct vmmu_leaf *leaf, vmmu_gfn_t gfn)
 {
-	leaf->memtype = VMMU_MEMTYPE_WB;
-	if (VMMU_LIKELY(!vm->port->memory_type))
-		return true;
 	if (!vm->port->memory_type(vm->host, gfn, vmmu_level_frames(leaf->level), leaf->pfn,
 				   &leaf->memtype))
 		return false;
@@ -84,15 +80,22 @@ static bool leaf_memtype(const struct vmmu_vm *vm, struct vmmu_leaf *leaf, vmmu_
 	return true;
 }
 
+/* Memory type of a leaf; false if the frames differ and a smaller leaf is needed. */
+static inline bool leaf_memtype(const struct vmmu_vm *vm, struct vmmu_leaf *leaf, vmmu_gfn_t gfn)
+{
+	leaf->memtype = VMMU_MEMTYPE_WB;
+	return VMMU_LIKELY(!vm->port->memory_type) || leaf_memtype_ask(vm, leaf, gfn);
+}
+
 /* Rights for a leaf on this page: what slot and host allow, wanted or not. */
-static uint32_t leaf_access(const struct vmmu_vm *vm, const struct vmmu_target *t,
-			    const struct vmmu_page *page, uint32_t wanted)
+static inline uint32_t leaf_access(const struct vmmu_vm *vm, const struct vmmu_target *t,
+				   bool writable, uint32_t wanted)
 {
 	uint32_t access = vmmu_slot_access(t->slot);
 
 	if (VMMU_MUTANT(RIGHTS_INVERTED))
 		access ^= VMMU_ACCESS_WRITE;
-	if (!page->writable)
+	if (!writable)
 		access &= ~(uint32_t)VMMU_ACCESS_WRITE;
 	/* Without a dirty flag a writable leaf counts as dirty: only a write may make one. */
 	if (!vm->fmt.dirty && !(wanted & VMMU_ACCESS_WRITE))
@@ -127,6 +130,15 @@ bool vmmu_tdp_obey_trackers(const struct vmmu_vm *vm, struct vmmu_target *t)
 	return true;
 }
 
+/* What the leaf of the wanted page allows, and whether the access counts as done. */
+static inline void leaf_rights(const struct vmmu_vm *vm, const struct vmmu_target *t,
+			       const struct vmmu_page *page, struct vmmu_leaf *leaf)
+{
+	leaf->access = leaf_access(vm, t, page->writable, t->access) & t->allowed;
+	leaf->accessed = !t->prefault;
+	leaf->dirty = (t->access & VMMU_ACCESS_WRITE) && !t->prefault;
+}
+
 /* The largest leaf up to @max for the wanted page, and what it shall say. */
 static void choose_leaf(const struct vmmu_vm *vm, const struct vmmu_target *t, enum vmmu_level max,
 			struct vmmu_leaf *leaf)
@@ -134,14 +146,14 @@ static void choose_leaf(const struct vmmu_vm *vm, const struct vmmu_target *t, e
 	const struct vmmu_page *page = &t->pages[t->gfn.n - t->first.n];
 	enum vmmu_level level = page->level < max ? page->level : max;
 
-	leaf->access = leaf_access(vm, t, page, t->access) & t->allowed;
-	leaf->accessed = !t->prefault;
-	leaf->dirty = (t->access & VMMU_ACCESS_WRITE) && !t->prefault;
-	if (level > VMMU_LEVEL_4K)
-		level = vmmu_slot_level(t->slot, t->gfn, level);
-	else
-		level = VMMU_LEVEL_4K; /* whatever smaller number the port came up with */
-	for (;; level--) {
+	leaf_rights(vm, t, page, leaf);
+	if (level <= VMMU_LEVEL_4K) { /* or whatever smaller number the port came up with */
+		leaf->level = VMMU_LEVEL_4K;
+		leaf->pfn = page->pfn;
+		(void)leaf_memtype(vm, leaf, t->gfn);
+		return;
+	}
+	for (level = vmmu_slot_level(t->slot, t->gfn, level);; level--) {
 		uint64_t inside = t->gfn.n & (vmmu_level_frames(level) - 1);
 
 		leaf->level = level;
@@ -203,47 +215,84 @@ static enum vmmu_outcome set_leaf(struct vmmu_iter *it, const struct vmmu_leaf *
 	}
 }
 
-/* Neighbours in the same table whose frames are at hand: neither accessed nor dirty. */
+/* A neighbour's leaf, neither accessed nor dirty, without its frame. */
+static vmmu_spte_t neighbour_leaf(const struct vmmu_vm *vm, const struct vmmu_target *t,
+				  bool writable)
+{
+	const struct vmmu_leaf leaf = {
+		.level = VMMU_LEVEL_4K,
+		.access = leaf_access(vm, t, writable, 0),
+		.dirty = VMMU_MUTANT(PREFETCH_DIRTY),
+		.memtype = VMMU_MEMTYPE_WB,
+	};
+
+	return vmmu_spte_leaf(&vm->fmt, &leaf);
+}
+
+/* The same with the memory type that the port gives it; false if none. */
+static bool neighbour_memtype(const struct vmmu_vm *vm, vmmu_pfn_t pfn, vmmu_gfn_t gfn,
+			      vmmu_spte_t *to)
+{
+	struct vmmu_leaf leaf = {.pfn = pfn, .level = VMMU_LEVEL_4K};
+
+	if (!leaf_memtype_ask(vm, &leaf, gfn))
+		return false;
+	to->raw = (to->raw & ~vm->fmt.memtype_mask) | vm->fmt.memtype[leaf.memtype];
+	return true;
+}
+
+/* Neighbours in the same table whose frames are at hand. */
 static void prefetch(struct vmmu_iter *it, const struct vmmu_target *t)
 {
 	struct vmmu_task *task = it->task;
 	struct vmmu_vm *vm = task->vm;
-	vmmu_spte_slot_t *table = it->table[VMMU_LEVEL_4K];
+	unsigned frame_bits = vm->config.physical_bits - VMMU_PAGE_SHIFT;
+	const vmmu_spte_t writable = neighbour_leaf(vm, t, true);
+	const vmmu_spte_t readonly = neighbour_leaf(vm, t, false);
+	vmmu_spte_slot_t *slot = &it->table[VMMU_LEVEL_4K][gfn_index(t->first, VMMU_LEVEL_4K)];
 	uint64_t installed = 0;
 
 	for (uint32_t i = 0; i < t->count; i++) {
-		struct vmmu_leaf leaf = {.pfn = t->pages[i].pfn, .level = VMMU_LEVEL_4K};
-		vmmu_gfn_t gfn = {t->first.n + i};
+		const struct vmmu_page *page = &t->pages[i];
+		vmmu_spte_t to = page->writable ? writable : readonly;
 
-		if (gfn.n == t->gfn.n || leaf.pfn.n >> (vm->config.physical_bits - VMMU_PAGE_SHIFT))
-			continue;
-		it->gfn = gfn;
-		it->slot = &table[gfn_index(gfn, VMMU_LEVEL_4K)];
+		it->gfn.n = t->first.n + i;
+		it->slot = &slot[i];
 		it->old = spte_get(it->slot);
-		if (spte_kind(it->old) != VMMU_KIND_EMPTY || !leaf_memtype(vm, &leaf, gfn))
+		if (spte_kind(it->old) != VMMU_KIND_EMPTY || page->pfn.n >> frame_bits ||
+		    it->gfn.n == t->gfn.n)
 			continue;
-		leaf.access = leaf_access(vm, t, &t->pages[i], 0);
-		leaf.dirty = VMMU_MUTANT(PREFETCH_DIRTY);
-		installed += vmmu_commit(it, vmmu_spte_leaf(&vm->fmt, &leaf));
+		if (VMMU_UNLIKELY(vm->port->memory_type != NULL) &&
+		    !neighbour_memtype(vm, page->pfn, it->gfn, &to))
+			continue;
+		to.raw |= page->pfn.n << VMMU_PAGE_SHIFT;
+		installed += vmmu_commit(it, to);
 	}
 	if (installed)
 		stat_add(task, VMMU_STAT_PREFETCHED, installed);
 }
 
-/* Stand in the lowest table by way of the last fault's walk, if that still holds. */
-static bool jump(struct vmmu_iter *it, struct vmmu_task *task, const struct vmmu_sp *root,
-		 vmmu_gfn_t gfn)
+/* Frames of a whole table of this level, as a shift. */
+static inline unsigned region_shift(enum vmmu_level level)
+{
+	return 9u * level;
+}
+
+/* Stand in the table of @level by way of the last fault's walk, if that still holds. */
+static inline bool jump(struct vmmu_iter *it, struct vmmu_task *task, const struct vmmu_sp *root,
+			vmmu_gfn_t gfn, enum vmmu_level level)
 {
 	const struct vmmu_last_table *last = &task->vcpu->last_table;
 
-	if (last->root != root || last->region != gfn.n / VMMU_TABLE_ENTRIES ||
+	if (last->root != root || last->level != level ||
+	    last->region != gfn.n >> region_shift(level) ||
 	    last->unlinked != atomic_get_acquire(&task->vm->pages.unlinked))
 		return false;
-	it->level = VMMU_LEVEL_4K;
-	it->gfn = gfn;
-	it->table[VMMU_LEVEL_4K] = last->entries;
-	it->table_pfn[VMMU_LEVEL_4K] = last->pfn;
-	it->slot = &last->entries[gfn_index(gfn, VMMU_LEVEL_4K)];
+	it->level = level;
+	it->gfn.n = gfn.n & ~(vmmu_level_frames(level) - 1);
+	it->table[level] = last->entries;
+	it->table_pfn[level] = last->pfn;
+	it->slot = &last->entries[gfn_index(gfn, level)];
 	it->old = spte_get(it->slot);
 	return true;
 }
@@ -257,9 +306,10 @@ static void remember(const struct vmmu_iter *it, uint64_t unlinked)
 	it->task->vcpu->last_table = (struct vmmu_last_table){
 		.root = it->root,
 		.unlinked = unlinked,
-		.region = it->gfn.n / VMMU_TABLE_ENTRIES,
-		.entries = it->table[VMMU_LEVEL_4K],
-		.pfn = it->table_pfn[VMMU_LEVEL_4K],
+		.region = it->gfn.n >> region_shift(it->level),
+		.entries = it->table[it->level],
+		.pfn = it->table_pfn[it->level],
+		.level = it->level,
 	};
 }
 
@@ -270,8 +320,7 @@ static enum vmmu_outcome walk(struct vmmu_iter *it, struct vmmu_sp *root,
 	struct vmmu_task *task = it->task;
 	uint64_t unlinked = atomic_get_acquire(&task->vm->pages.unlinked);
 
-	vmmu_iter_begin(it, task, root, level,
-			(struct vmmu_gfn_range){target->gfn, {target->gfn.n + 1}});
+	vmmu_iter_point(it, task, root, target->gfn);
 	for (;;) {
 		enum descent way;
 
@@ -286,9 +335,28 @@ static enum vmmu_outcome walk(struct vmmu_iter *it, struct vmmu_sp *root,
 		if (vm_is_dead(task->vm))
 			return VMMU_OUTCOME_DEAD;
 	}
-	if (level == VMMU_LEVEL_4K)
-		remember(it, unlinked);
+	remember(it, unlinked);
 	return VMMU_OUTCOME_RESUME;
+}
+
+/*
+ * The way of most faults: a 4K leaf into an empty entry of the table that the last fault ended in,
+ * and nothing about it is special. False: nothing was done.
+ */
+static inline bool map_short(struct vmmu_iter *it, struct vmmu_task *task, struct vmmu_sp *root,
+			     const struct vmmu_target *t)
+{
+	const struct vmmu_vm *vm = task->vm;
+	const struct vmmu_page *page = &t->pages[t->gfn.n - t->first.n];
+	struct vmmu_leaf leaf = {
+		.pfn = page->pfn, .level = VMMU_LEVEL_4K, .memtype = VMMU_MEMTYPE_WB};
+
+	if ((page->level > VMMU_LEVEL_4K && t->max > VMMU_LEVEL_4K) || vm->port->memory_type ||
+	    page->pfn.n >> (vm->config.physical_bits - VMMU_PAGE_SHIFT) ||
+	    !jump(it, task, root, t->gfn, VMMU_LEVEL_4K) || spte_kind(it->old) != VMMU_KIND_EMPTY)
+		return false;
+	leaf_rights(vm, t, page, &leaf);
+	return vmmu_commit(it, vmmu_spte_leaf(&vm->fmt, &leaf));
 }
 
 enum vmmu_outcome vmmu_tdp_map(struct vmmu_task *task, struct vmmu_sp *root,
@@ -301,15 +369,21 @@ enum vmmu_outcome vmmu_tdp_map(struct vmmu_task *task, struct vmmu_sp *root,
 
 	it.task = task;
 	it.root = root;
+	if (VMMU_LIKELY(map_short(&it, task, root, target))) {
+		*level = VMMU_LEVEL_4K;
+		if (target->count > 1)
+			prefetch(&it, target);
+		return VMMU_OUTCOME_RESUME;
+	}
 	for (;; max = leaf.level - 1u) {
 		choose_leaf(task->vm, target, max, &leaf);
 		if (VMMU_UNLIKELY(leaf.pfn.n >> (task->vm->config.physical_bits - VMMU_PAGE_SHIFT)))
 			return VMMU_OUTCOME_HOST_ERROR;
-		if (leaf.level == VMMU_LEVEL_4K && jump(&it, task, root, target->gfn))
-			break;
-		outcome = walk(&it, root, target, leaf.level);
-		if (outcome != VMMU_OUTCOME_RESUME)
-			return outcome;
+		if (!jump(&it, task, root, target->gfn, leaf.level)) {
+			outcome = walk(&it, root, target, leaf.level);
+			if (outcome != VMMU_OUTCOME_RESUME)
+				return outcome;
+		}
 		/* One table makes room for a 2M leaf; a whole tree of them is too much for a fault.
 		 */
 		if (leaf.level <= VMMU_LEVEL_2M || spte_kind(it.old) != VMMU_KIND_TABLE)
@@ -329,7 +403,7 @@ void vmmu_tdp_map_mmio(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn_t 
 {
 	struct vmmu_iter it;
 
-	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_4K, (struct vmmu_gfn_range){gfn, {gfn.n + 1}});
+	vmmu_iter_point(&it, task, root, gfn);
 	for (;;) {
 		enum descent way;
 
@@ -350,7 +424,7 @@ vmmu_spte_t vmmu_tdp_look(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn
 {
 	struct vmmu_iter it;
 
-	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_4K, (struct vmmu_gfn_range){gfn, {gfn.n + 1}});
+	vmmu_iter_point(&it, task, root, gfn);
 	vmmu_iter_dive(&it, gfn, VMMU_LEVEL_4K);
 	*level = it.level;
 	return it.old;

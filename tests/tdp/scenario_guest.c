@@ -393,6 +393,8 @@ void mixed_memory_types_make_smaller_leaves(void **state)
 		odd_frame = 601;
 		assert_int_equal(vmmu_zap_range(sim->vm, 0, rig_range(0, 1024)), VMMU_OK);
 		rig_write(sim, 0, 101);
+		rig_write(sim, 0, 603); /* alone: the last leaf was a huge one */
+		assert_int_equal(rig_reachable(sim, 0, 601), 0);
 		rig_write(sim, 0, 600);
 		assert_int_equal(rig_walk(sim, 0, 101, SIM_READ).level, SIM_LEVEL_2M);
 		assert_int_equal(rig_walk(sim, 0, 600, SIM_READ).level, SIM_LEVEL_4K);
