@@ -19,13 +19,13 @@ enum { KEY_MMU = 0x300, KEY_QUICK, KEY_JSON };
 
 static const struct bench_plan plans[] = {
 	{"4k", "4K host pages, no prefetch", "huge=off prefill=on prefetch=1", "exits,touch,tables",
-	 true},
+	 "exits,touch,tables"},
 	{"4k_prefetch", "4K host pages, prefetch as by default", "huge=off prefill=on hostport=on",
-	 "touch,tables,dirty,slots", true},
-	{"2m", "2M host pages", "huge=on prefill=on hostport=on", "touch,dirty,slots", true},
-	{"4k_lazy", "4K host pages, given at the fault", "huge=off prefetch=1", "touch", false},
-	{"4k_lazy_prefetch", "the same with prefetch", "huge=off", "touch", false},
-	{"2m_lazy", "2M host pages, given at the fault", "huge=on", "touch", false},
+	 "touch,tables,dirty,slots", "touch,tables"},
+	{"2m", "2M host pages", "huge=on prefill=on hostport=on", "touch,dirty,slots", "touch"},
+	{"4k_lazy", "4K host pages, given at the fault", "huge=off prefetch=1", "touch", NULL},
+	{"4k_lazy_prefetch", "the same with prefetch", "huge=off", "touch", NULL},
+	{"2m_lazy", "2M host pages, given at the fault", "huge=on", "touch", NULL},
 };
 
 enum { PLAN_COUNT = sizeof(plans) / sizeof(plans[0]) };
@@ -160,18 +160,22 @@ static bool plan_run(const struct bench_files *files, const struct bench_plan *p
 
 static int run_plans(const struct bench_options *options, const struct bench_files *files)
 {
+	struct bench_plan chosen[PLAN_COUNT];
 	const struct bench_plan *run[PLAN_COUNT];
 	struct bench_figures results[PLAN_COUNT] = {0};
 	size_t count = 0;
 	bool ok = true;
 
 	for (size_t i = 0; i < PLAN_COUNT; i++) {
-		if (options->quick && !plans[i].quick)
+		if (options->quick && !plans[i].quick_sets)
 			continue;
-		run[count] = &plans[i];
+		chosen[count] = plans[i];
+		if (options->quick)
+			chosen[count].sets = plans[i].quick_sets;
+		run[count] = &chosen[count];
 		if (isatty(STDERR_FILENO))
 			(void)fprintf(stderr, "\r\033[K%s", plans[i].text);
-		ok = plan_run(files, &plans[i], options->mmu, &results[count]) && ok;
+		ok = plan_run(files, run[count], options->mmu, &results[count]) && ok;
 		count++;
 	}
 	if (isatty(STDERR_FILENO))

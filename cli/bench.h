@@ -24,10 +24,10 @@ struct bench_figures {
 /* One way to start the hypervisor, and what the payload measures then. */
 struct bench_plan {
 	const char *name;
-	const char *text;  /* what is said about it */
-	const char *words; /* for the hypervisor */
-	const char *sets;  /* for the payload */
-	bool quick;        /* also with --quick */
+	const char *text;       /* what is said about it */
+	const char *words;      /* for the hypervisor */
+	const char *sets;       /* for the payload */
+	const char *quick_sets; /* the same with --quick; NULL: not run then */
 };
 
 /* Files and program of a run; paths are absolute or relative, all are kept open by nobody. */
