@@ -72,7 +72,8 @@ static uint32_t plain_rights(const struct shadow_fault *f, const struct vmmu_wal
 		rights |= VMMU_RIGHT_USER;
 	if (walk->executable)
 		rights |= VMMU_RIGHT_EXEC;
-	if (walk->levels && !write && !(walk->step[walk->levels - 1].value & VMMU_GUEST_DIRTY))
+	if (walk->levels && !write && !VMMU_MUTANT(GUEST_DIRTY) &&
+	    !(walk->step[walk->levels - 1].value & VMMU_GUEST_DIRTY))
 		rights &= ~(uint32_t)VMMU_RIGHT_WRITE; /* the first write sets it */
 	return rights;
 }
@@ -88,8 +89,9 @@ static uint32_t rights_of(const struct shadow_fault *f, const struct vmmu_walk_r
 		/* Supervisor writes pass, user accesses must come here first, and SMEP must not be
 		 * fooled by the user bit that is not there. */
 		rights |= VMMU_RIGHT_WRITE;
-		rights &= ~(uint32_t)VMMU_RIGHT_USER;
-		if (p->smep && walk->user)
+		if (!VMMU_MUTANT(TRICK_USER))
+			rights &= ~(uint32_t)VMMU_RIGHT_USER;
+		if (p->smep && walk->user && !VMMU_MUTANT(TRICK_EXEC))
 			rights &= ~(uint32_t)VMMU_RIGHT_EXEC;
 	}
 	return rights;
@@ -108,7 +110,7 @@ static bool must_emulate(const struct shadow_fault *f, const struct vmmu_walk_re
 	if (p->wp || !walk->user || !(f->flags & VMMU_WALK_WRITE) || (f->flags & VMMU_WALK_USER))
 		return false;
 	if (!walk->writable)
-		return p->smap || keys;
+		return (p->smap || keys) && !VMMU_MUTANT(TRICK_SMAP);
 	return keys && p->pkru >> (2u * walk->protection_key + 1u) & 1u;
 }
 
@@ -144,7 +146,7 @@ static enum vmmu_outcome install(struct shadow_fault *f, const struct vmmu_walk_
 	if (must_emulate(f, walk))
 		return slot->flags & VMMU_SLOT_READONLY ? VMMU_OUTCOME_READONLY
 							: VMMU_OUTCOME_TABLE_WRITE;
-	if (vcpu->shadow.dummy) {
+	if (vcpu->shadow.dummy && !VMMU_MUTANT(DUMMY_STAYS)) {
 		vmmu_shadow_drop_root(f->task); /* there is memory by now: R63 */
 		return VMMU_OUTCOME_RETRY;
 	}
@@ -174,14 +176,15 @@ static enum vmmu_outcome resolve(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_
 		return VMMU_OUTCOME_RETRY; /* the next entry loads another root */
 	switch (vmmu_guest_walk(&tables, f->gva, f->flags, &walk)) {
 	case VMMU_WALK_OK:
-		if (!context.blocked)
+		if (!context.blocked || VMMU_MUTANT(ACCESSED_SHARED))
 			return install(f, &walk);
 		f->missing = context.blocked_at;
 		f->missing_write = true;
 		return VMMU_OUTCOME_PENDING;
 	case VMMU_WALK_FAULT:
 		/* A page fault flushes the address: entries that the guest changed go now. */
-		vmmu_shadow_forget_gva(f->task, f->gva);
+		if (!VMMU_MUTANT(INJECT_KEEPS))
+			vmmu_shadow_forget_gva(f->task, f->gva);
 		f->result->error_code = walk.error_code;
 		return VMMU_OUTCOME_INJECT;
 	case VMMU_WALK_UNREADABLE:
