@@ -230,6 +230,28 @@ enum vmmu_outcome shadow_step(struct shadow_vm *svm, const struct shadow_request
 				 hardware->error, walk_flags(&request->access), result);
 }
 
+bool shadow_race_write(struct shadow_vm *svm, unsigned vcpu, uint64_t gva, uint64_t gpa,
+		       uint64_t value)
+{
+	struct linear_cpu *cpu = linear_cpu_of(sim_machine_cpu(svm->machine, vcpu));
+	struct linear_access access = {.gva = sim_gva(gva), .kind = LINEAR_WRITE};
+	uint64_t old = shadow_peek(svm, gpa);
+	struct linear_result r;
+
+	if (!svm->running[vcpu])
+		return false;
+	r = linear_cpu_access(cpu, &access);
+	if (r.outcome != LINEAR_OK)
+		return false;
+	sim_ram_write(svm->machine, r.hpa, value);
+	linear_oracle_wrote(svm->oracle, sim_gpa(gpa), 8, old, value);
+	if (shadow_peek(svm, gpa) != value)
+		sim_violation(svm->machine, "a racing write did not go to gpa %llx",
+			      (unsigned long long)gpa);
+	svm->raced = true;
+	return true;
+}
+
 /* ---- the end of an access ---- */
 
 struct ending {
@@ -448,13 +470,20 @@ struct shadow_result shadow_access(struct shadow_vm *svm, const struct shadow_re
 	struct linear_query query = {.vcpu = request->vcpu, .access = request->access};
 	struct ending e = {.svm = svm, .request = request, .result = {.end = SHADOW_ERROR}};
 	enum vmmu_outcome outcome = VMMU_OUTCOME_COUNT;
+	uint64_t begun = linear_oracle_time(svm->oracle);
 
+	svm->raced = false;
 	e.expected = linear_oracle_expect(svm->oracle, &query);
 	svm->count.partial += e.expected.is_partial;
 	for (unsigned i = 0; i < TURNS_MAX && !sim_violation_count(svm->machine); i++) {
 		struct vmmu_shadow_result result = {.level = VMMU_LEVEL_NONE};
 
 		outcome = shadow_step(svm, request, &e.hardware, &result);
+		if (svm->raced) {
+			query.begun = begun;
+			e.expected = linear_oracle_expect(svm->oracle, &query);
+			svm->raced = false;
+		}
 		if (turn(&e, outcome, &result))
 			return e.result;
 	}

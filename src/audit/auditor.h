@@ -15,6 +15,7 @@ struct vmmu_auditor {
 	uint64_t found;
 	/* recount, meaningful for a whole pass in one step */
 	uint64_t entries, tables, links;
+	uint64_t mirrors; /* shadow tables of guest tables */
 	uint64_t leaves[VMMU_LEAF_SIZES];
 };
 

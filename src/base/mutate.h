@@ -60,7 +60,7 @@
 	X(ACCESSED_SHARED, "accessed is not set in a table whose host page is shared")             \
 	X(ADOPT_UNACCESSED, "an entry that the guest has not used is taken over")                  \
 	X(PREFETCH_CLEAN, "a neighbour that is clean is mapped writable")                          \
-	X(HALF_4M, "both halves of a 4M page lead to the first")                                   \
+	X(HALF_PAGE, "both halves of a 4M page lead to the first")                                 \
 	X(FIRST_WRITTEN, "of several entries written at once only the first is dropped")           \
 	X(FLOOD_IGNORED, "a table that is written all the time is kept")                           \
 	X(STALE_PDPTES, "the CPU's four top entries are not refreshed")                            \

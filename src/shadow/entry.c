@@ -64,7 +64,7 @@ vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigned index)
 		return (vmmu_gfn_t){s->sp.gfn.n + index * frames};
 	address = gpte_frame(s->sp.role, s->gptes[index]);
 	if (s->sp.role.mode == VMMU_PAGING_32BIT && s->sp.role.level == VMMU_LEVEL_2M &&
-	    !VMMU_MUTANT(HALF_4M))
+	    !VMMU_MUTANT(HALF_PAGE))
 		address += (uint64_t)(index & 1u) << 21; /* the second half of a 4M page */
 	return vmmu_gpa_to_gfn((vmmu_gpa_t){address});
 }

@@ -35,7 +35,25 @@
 	X(an_entry_written_in_two_halves_is_never_mixed_later)                                     \
 	X(an_address_is_explained_with_both_tables)
 
-#define SCENARIOS(X) SCENARIOS_TABLES(X) SCENARIOS_REGISTERS(X)
+/* scenario_roots.c: roots, spaces, quota */
+#define SCENARIOS_ROOTS(X)                                                                         \
+	X(a_vcpu_whose_state_changed_runs_on_a_root_of_its_role)                                   \
+	X(few_tables_are_enough_and_roots_in_use_stay)                                             \
+	X(a_working_set_of_the_quota_makes_progress)                                               \
+	X(a_frame_with_thousands_of_names_loses_them_all)                                          \
+	X(a_vcpu_that_moved_forgets_the_root_that_was_freed)                                       \
+	X(many_spaces_in_turn_are_found_again)                                                     \
+	X(a_space_kept_by_its_identifier_is_flushed_when_told)                                     \
+	X(a_directory_written_like_data_is_let_go)                                                 \
+	X(a_huge_page_is_whole_again_without_tables)
+
+/* scenario_race.c: what happens in between */
+#define SCENARIOS_RACE(X)                                                                          \
+	X(an_entry_changed_between_walk_and_installation_is_noticed)                               \
+	X(an_entry_changed_by_nobody_knows_whom_gets_its_own_table)                                \
+	X(a_device_that_becomes_memory_is_memory_after_the_flush)
+
+#define SCENARIOS(X) SCENARIOS_TABLES(X) SCENARIOS_REGISTERS(X) SCENARIOS_ROOTS(X) SCENARIOS_RACE(X)
 
 #define SCENARIO_DECLARE(name) void name(void **state);
 SCENARIOS(SCENARIO_DECLARE)
