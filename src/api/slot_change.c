@@ -107,14 +107,14 @@ struct change {
 	unsigned space;
 	struct vmmu_slot_edit edit;
 	struct vmmu_gfn_range withdraw; /* frames whose translations end with the old set */
+	struct vmmu_gfn_range appear;   /* frames that may not have been memory in it */
 	struct vmmu_slot gone;          /* the slot that they belonged to */
 };
 
 /* Entries hold only some bits of the generation: when those start over, none may be left. */
 static bool generation_wraps(const struct vmmu_vm *vm, uint64_t generation)
 {
-	return (generation & vm->fmt.generation_mask) < vm->config.spaces &&
-	       vm->config.format != VMMU_FORMAT_SHADOW;
+	return (generation & vm->fmt.generation_mask) < vm->config.spaces;
 }
 
 /* Shadow tables kept at most: by configuration, or in proportion to the guest's memory. */
@@ -151,6 +151,7 @@ static void publish(struct change *c, struct vmmu_task *task) VMMU_REQUIRES(vmmu
 	/* Also after that: a root that another thread is taking apart may still hold some. */
 	if (c->withdraw.start.n != c->withdraw.end.n && !VMMU_MUTANT(DELETE_KEEPS))
 		vmmu_zap_slot(task, c->space, c->withdraw);
+	vmmu_zap_hole(task, c->space, c->appear);
 	space->withdrawn.count = 0;
 	atomic_put_release(&space->generation, set->generation);
 	vmmu_section_end(task);
@@ -160,9 +161,14 @@ static void publish(struct change *c, struct vmmu_task *task) VMMU_REQUIRES(vmmu
 	vmmu_table_collect(vm);
 }
 
+static struct vmmu_gfn_range range_of(const struct vmmu_slot *slot)
+{
+	return (struct vmmu_gfn_range){slot->base, {slot->base.n + slot->count}};
+}
+
 static void withdraw_slot(struct change *c, const struct vmmu_slot *slot)
 {
-	c->withdraw = (struct vmmu_gfn_range){slot->base, {slot->base.n + slot->count}};
+	c->withdraw = range_of(slot);
 	c->gone = *slot;
 }
 
@@ -189,6 +195,7 @@ static enum vmmu_error create(struct vmmu_vm *vm, const struct vmmu_slot_config 
 		return VMMU_ENOMEM;
 	vmmu_edit_begin(&c.edit, vmmu_slots_now(space));
 	vmmu_edit_insert(&c.edit, &slot);
+	c.appear = range_of(&slot);
 	set_base_of_id(space, config->id, config->base.n + 1);
 	publish(&c, task);
 	trace(task, VMMU_TRACE_SLOT, 0, config->id, config->base.n, config->count);
@@ -262,6 +269,7 @@ static enum vmmu_error replace(struct vmmu_vm *vm, const struct vmmu_slot *slot,
 	vmmu_edit_begin(&c.edit, vmmu_slots_now(&vm->spaces[slot->space]));
 	vmmu_edit_remove(&c.edit, slot->base);
 	vmmu_edit_insert(&c.edit, changed);
+	c.appear = range_of(changed);
 	set_base_of_id(&vm->spaces[slot->space], slot->id, changed->base.n + 1);
 	publish(&c, task);
 	trace(task, VMMU_TRACE_SLOT, 0, changed->id, changed->base.n, changed->count);
