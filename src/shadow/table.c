@@ -149,6 +149,7 @@ static void chain_remove(struct vmmu_vm *vm, struct vmmu_shade *s)
 	while (*at != s)
 		at = &(*at)->same_frame;
 	*at = s->same_frame;
+	s->same_frame = NULL; /* who still runs on it must not lead to what is freed before */
 }
 
 void vmmu_shade_zap(struct vmmu_task *task, struct vmmu_shade *s)
