@@ -94,6 +94,14 @@ static void check_table(struct vmmu_auditor *a, struct vmmu_shade *s, unsigned i
 	check_in_sync(a, s, index, at);
 }
 
+static void check_device(struct vmmu_auditor *a, const struct vmmu_shade *s, unsigned index,
+			 struct vmmu_iter *at) VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	at->gfn = vmmu_shade_leaf_gfn(s, index);
+	vmmu_audit_device(a, &s->sp, at);
+	check_in_sync(a, s, index, at);
+}
+
 static void check_entry(struct vmmu_auditor *a, struct vmmu_shade *s, unsigned index)
 	VMMU_REQUIRES(vmmu_mmu_lock)
 {
@@ -114,6 +122,8 @@ static void check_entry(struct vmmu_auditor *a, struct vmmu_shade *s, unsigned i
 		check_leaf(a, s, index, &at);
 	else if (spte_kind(at.old) == VMMU_KIND_TABLE)
 		check_table(a, s, index, &at);
+	else if (spte_kind(at.old) == VMMU_KIND_MMIO)
+		check_device(a, s, index, &at);
 }
 
 /* One of those that forbid huge leaves over their frame: neither zapped nor a vCPU's own. */

@@ -72,7 +72,11 @@
 	X(DIRTY_LOST, "the dirty state of a shadow leaf is not handed over")                       \
 	X(QUOTA_IGNORED, "tables are made without end")                                            \
 	X(ROOT_RECLAIMED, "a root in use is reclaimed")                                            \
-	X(ROOT_FREED, "a root in use is freed")
+	X(ROOT_FREED, "a root in use is freed")                                                    \
+	X(DEVICE_OVER_LEAF, "a device entry is stored over a leaf that is not withdrawn")          \
+	X(DEVICE_KEPT, "a device entry is kept when the guest flushes")                            \
+	X(DEVICE_OUTDATED, "a shadow entry for a device is believed when the slots have changed")  \
+	X(DEVICE_RIGHTS, "a shadow entry for a device lets everybody pass")
 
 #define VMMU_MUTANTS(X) VMMU_TDP_MUTANTS(X) VMMU_SHADOW_MUTANTS(X)
 

@@ -207,6 +207,25 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	return true;
 }
 
+void vmmu_shade_set_mmio(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			 uint64_t gpte)
+{
+	const struct vmmu_fmt *fmt = &task->vm->fmt;
+	uint64_t generation = atomic_get(&task->vm->spaces[s->sp.role.space].generation);
+
+	if (!VMMU_MUTANT(DEVICE_OVER_LEAF))
+		vmmu_shade_clear(task, s, index);
+	s->gptes[index] = gpte;
+	/* While a change is under way nothing is remembered (I13). */
+	if (!fmt_has_mmio(fmt) || (generation & VMMU_GENERATION_IN_PROGRESS) ||
+	    s->sp.role.level != VMMU_LEVEL_4K)
+		return;
+	(void)shade_swap(s, index, vmmu_spte_mmio(fmt, generation));
+	stat_add(task, VMMU_STAT_MMIO_ENTRIES, 1);
+	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, vmmu_shade_leaf_gfn(s, index).n, 0,
+	      shade_get(s, index).raw);
+}
+
 void vmmu_shade_set_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 			  struct vmmu_shade *child, uint64_t gpte)
 {

@@ -4,6 +4,7 @@
  * the guest's fault; what they allow is looked up and installed. If a page that is needed is not at
  * hand the lock is let go, the port fetches it, and the fault starts again.
  */
+#include "shadow/device.h"
 #include "shadow/fetch.h"
 #include "shadow/root.h"
 #include "vm.h"
@@ -54,6 +55,7 @@ struct shadow_fault {
 	struct vmmu_vcpu *vcpu;
 	vmmu_gva_t gva;
 	uint32_t flags; /* enum vmmu_walk_flags */
+	bool reserved;  /* the hardware met a reserved bit */
 	struct vmmu_shadow_result *result;
 	/* PENDING: what is missing */
 	vmmu_gfn_t missing;
@@ -138,11 +140,13 @@ static enum vmmu_outcome install(struct shadow_fault *f, const struct vmmu_walk_
 	};
 	const struct vmmu_slot *slot;
 	enum vmmu_outcome outcome;
+	enum vmmu_level level;
 
 	f->result->gpa = walk->gpa;
 	slot = vmmu_shadow_slot(f->task, vcpu->space, vmmu_gpa_to_gfn(walk->gpa));
-	if (!slot)
-		return VMMU_OUTCOME_MMIO;
+	if (!slot) /* no more than a look-up is saved by remembering it */
+		return vcpu->shadow.dummy ? VMMU_OUTCOME_MMIO
+					  : vmmu_fetch(&fetch, shade_of(vcpu->root), &level);
 	if (must_emulate(f, walk))
 		return slot->flags & VMMU_SLOT_READONLY ? VMMU_OUTCOME_READONLY
 							: VMMU_OUTCOME_TABLE_WRITE;
@@ -174,6 +178,8 @@ static enum vmmu_outcome resolve(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_
 
 	if (!root_fits(vcpu))
 		return VMMU_OUTCOME_RETRY; /* the next entry loads another root */
+	if (f->reserved && vmmu_shadow_device(f->task, f->gva, f->flags, &f->result->gpa))
+		return VMMU_OUTCOME_MMIO;
 	switch (vmmu_guest_walk(&tables, f->gva, f->flags, &walk)) {
 	case VMMU_WALK_OK:
 		if (!context.blocked || VMMU_MUTANT(ACCESSED_SHARED))
@@ -288,6 +294,8 @@ enum vmmu_outcome vmmu_shadow_fault(struct vmmu_vcpu *vcpu, vmmu_gva_t gva, uint
 		.vcpu = vcpu,
 		.gva = gva,
 		.flags = flags & (VMMU_WALK_USER | VMMU_WALK_AC | VMMU_WALK_IMPLICIT),
+		/* Not every CPU says with it that the entry is present. */
+		.reserved = error_code & VMMU_PF_RESERVED,
 		.result = result,
 	};
 	enum vmmu_outcome outcome;

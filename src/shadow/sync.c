@@ -126,6 +126,7 @@ static void adopt(struct vmmu_task *task, struct vmmu_shade *s, unsigned index, 
 {
 	const struct vmmu_guest_rules *rules = &task->vcpu->shadow.rules;
 	struct vmmu_wish wish = {.level = VMMU_LEVEL_4K};
+	enum vmmu_outcome outcome;
 
 	if (!rules_fit(task->vcpu, s) ||
 	    !(gpte & VMMU_GUEST_ACCESSED || VMMU_MUTANT(ADOPT_UNACCESSED)) ||
@@ -137,8 +138,9 @@ static void adopt(struct vmmu_task *task, struct vmmu_shade *s, unsigned index, 
 	if (!(gpte & VMMU_GUEST_DIRTY))
 		wish.rights &= ~(uint32_t)VMMU_RIGHT_WRITE; /* the first write has to set it */
 	wish.gpte = gpte;
-	/* Anything but an ordinary page of memory at hand: the next access finds out. */
-	if (vmmu_shade_map(task, s, index, &wish) != VMMU_OUTCOME_RESUME)
+	outcome = vmmu_shade_map(task, s, index, &wish);
+	/* Neither a device nor a page of memory at hand: the next access finds out. */
+	if (outcome != VMMU_OUTCOME_RESUME && outcome != VMMU_OUTCOME_MMIO)
 		vmmu_shade_clear(task, s, index);
 }
 
@@ -146,7 +148,8 @@ void vmmu_shade_refresh_entry(struct vmmu_task *task, struct vmmu_shade *s, unsi
 {
 	uint64_t gpte;
 
-	if (!atomic_get(&s->sp.entries[index].raw))
+	if (!atomic_get(&s->sp.entries[index].raw) ||
+	    (VMMU_MUTANT(DEVICE_KEPT) && spte_kind(shade_get(s, index)) == VMMU_KIND_MMIO))
 		return;
 	if (!vmmu_guest_read(task, s->sp.role.space, vmmu_shade_gpte_gpa(s, index),
 			     shade_gpte_bytes(s), &gpte))

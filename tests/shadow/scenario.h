@@ -18,7 +18,8 @@
 	X(two_paths_to_one_table_keep_their_rights_apart)                                          \
 	X(a_huge_page_that_holds_a_table_of_its_own_path_is_mapped_in_pieces)                      \
 	X(one_write_over_two_entries_changes_both)                                                 \
-	X(a_clean_huge_page_becomes_writable_at_the_first_write)
+	X(a_clean_huge_page_becomes_writable_at_the_first_write)                                   \
+	X(tables_in_a_hole_are_forgotten_when_memory_appears)
 
 /* scenario_registers.c: registers, flushes, roots, faults */
 #define SCENARIOS_REGISTERS(X)                                                                     \
@@ -45,7 +46,8 @@
 	X(many_spaces_in_turn_are_found_again)                                                     \
 	X(a_space_kept_by_its_identifier_is_flushed_when_told)                                     \
 	X(a_directory_written_like_data_is_let_go)                                                 \
-	X(a_huge_page_is_whole_again_without_tables)
+	X(a_huge_page_is_whole_again_without_tables)                                               \
+	X(a_root_that_is_held_after_its_end_is_in_nobodys_list)
 
 /* scenario_race.c: what happens in between */
 #define SCENARIOS_RACE(X)                                                                          \
@@ -53,7 +55,17 @@
 	X(an_entry_changed_by_nobody_knows_whom_gets_its_own_table)                                \
 	X(a_device_that_becomes_memory_is_memory_after_the_flush)
 
-#define SCENARIOS(X) SCENARIOS_TABLES(X) SCENARIOS_REGISTERS(X) SCENARIOS_ROOTS(X) SCENARIOS_RACE(X)
+/* scenario_device.c: devices in the tables */
+#define SCENARIOS_DEVICE(X)                                                                        \
+	X(a_device_is_found_in_the_tables_the_second_time)                                         \
+	X(devices_are_remembered_in_all_modes_and_sizes)                                           \
+	X(a_device_where_memory_appears_is_memory)                                                 \
+	X(a_device_entry_follows_the_guests_at_each_kind_of_flush)                                 \
+	X(a_device_that_is_remembered_keeps_its_rights)
+
+#define SCENARIOS(X)                                                                               \
+	SCENARIOS_TABLES(X)                                                                        \
+	SCENARIOS_REGISTERS(X) SCENARIOS_ROOTS(X) SCENARIOS_RACE(X) SCENARIOS_DEVICE(X)
 
 #define SCENARIO_DECLARE(name) void name(void **state);
 SCENARIOS(SCENARIO_DECLARE)

@@ -331,3 +331,29 @@ void a_huge_page_is_whole_again_without_tables(void **state)
 	assert_int_equal(rig_stat(&rig, VMMU_STAT_PAGES_2M), 1);
 	rig_free(&rig);
 }
+
+/* A root that was zapped and is still held is on no list: what it once pointed to may be reused. */
+void a_root_that_is_held_after_its_end_is_in_nobodys_list(void **state)
+{
+	struct rig rig = rig_new(2, 1);
+	struct linear_regs regs = *shadow_regs(rig.svm, 0);
+
+	(void)state;
+	make_spaces(&rig);
+	rig_reads(&rig, 0, RIG_GVA, rig_gpa(RIG_DATA, 0));
+	regs.wp = false;
+	assert_true(shadow_set_regs(rig.svm, 1, &regs));
+	rig_reads(&rig, 1, RIG_GVA, rig_gpa(RIG_DATA, 0));
+	shadow_leave(rig.svm, 1);
+	/* Two tables of the PML4 end; vCPU 1 holds the later one all the time. */
+	shadow_leave(rig.svm, 0);
+	assert_true(vmmu_shadow_unprotect(rig.svm->vm, 0, (vmmu_gfn_t){RIG_PML4}));
+	assert_true(shadow_set_regs(rig.svm, 0, &regs));
+	for (unsigned i = 0; i < 6 * SPACES; i++) {
+		assert_true(shadow_mov_cr3(rig.svm, 0, space_frame(i % SPACES) << 12));
+		rig_reads(&rig, 0, RIG_GVA, rig_gpa(RIG_DATA + i % SPACES, 0));
+		if (i % SPACES == SPACES - 1)
+			assert_int_equal(vmmu_zap_all(rig.svm->vm), VMMU_OK);
+	}
+	rig_free(&rig);
+}
