@@ -38,8 +38,10 @@ static bool update_entry(void *context, vmmu_gpa_t gpa, unsigned bytes, uint64_t
 		.gpa = gpa, .bytes = bytes, .old = old, .value = value, .gone = gone};
 	const struct vmmu_slot *slot;
 
-	if (vmmu_guest_update(w->task, w->space, &update))
+	if (vmmu_guest_update(w->task, w->space, &update)) {
+		vmmu_frame_marked(w->task, w->space, gpa, bytes);
 		return true;
+	}
 	slot = *gone ? vmmu_shadow_slot(w->task, w->space, vmmu_gpa_to_gfn(gpa)) : NULL;
 	if (slot && !(slot->flags & VMMU_SLOT_READONLY)) {
 		w->blocked = true;

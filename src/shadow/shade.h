@@ -248,6 +248,13 @@ struct vmmu_update {
 bool vmmu_guest_update(struct vmmu_task *task, unsigned space, const struct vmmu_update *u)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 
+/* ---- written.c ---- */
+
+/* A walk has marked a guest entry of @bytes accessed or dirty. Tables with entries of the same
+ * width take no notice; to others it may be a bit of an address. */
+void vmmu_frame_marked(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, unsigned bytes)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+
 uint64_t vmmu_load8(const void *at);
 uint64_t vmmu_load4(const void *at);
 

@@ -23,6 +23,19 @@ static void clear_guest_entries(struct vmmu_task *task, struct vmmu_shade *s, un
 	}
 }
 
+void vmmu_frame_marked(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, unsigned bytes)
+{
+	struct vmmu_shade *s = vmmu_shade_first(task->vm, space, vmmu_gpa_to_gfn(gpa));
+	unsigned offset = (unsigned)(gpa.addr % VMMU_PAGE_BYTES);
+
+	for (; s; s = s->same_frame) {
+		unsigned size = shade_gpte_bytes(s);
+
+		if (shade_is_mirror(s) && size != bytes)
+			clear_guest_entries(task, s, offset / size, (offset + bytes - 1) / size);
+	}
+}
+
 /* @offset, @bytes: inside the frame. */
 static void frame_written(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn, unsigned offset,
 			  unsigned bytes) VMMU_REQUIRES(vmmu_mmu_lock)

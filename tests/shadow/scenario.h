@@ -19,7 +19,8 @@
 	X(a_huge_page_that_holds_a_table_of_its_own_path_is_mapped_in_pieces)                      \
 	X(one_write_over_two_entries_changes_both)                                                 \
 	X(a_clean_huge_page_becomes_writable_at_the_first_write)                                   \
-	X(tables_in_a_hole_are_forgotten_when_memory_appears)
+	X(tables_in_a_hole_are_forgotten_when_memory_appears)                                      \
+	X(an_accessed_bit_is_a_change_to_tables_of_the_other_width)
 
 /* scenario_registers.c: registers, flushes, roots, faults */
 #define SCENARIOS_REGISTERS(X)                                                                     \
