@@ -303,8 +303,8 @@ void tables_in_a_hole_are_forgotten_when_memory_appears(void **state)
 	}
 }
 
-/* One frame, a table of 8-byte entries for one vCPU and of 4-byte entries for the other: what is the
- * accessed bit to one of them is a bit of the address to the other. */
+/* One frame, a table of 8-byte entries for one vCPU and of 4-byte entries for the other: what is
+ * the accessed bit to one of them is a bit of the address to the other. */
 void an_accessed_bit_is_a_change_to_tables_of_the_other_width(void **state)
 {
 	struct rig rig = rig_new(2, 1);
