@@ -232,6 +232,30 @@ enum vmmu_outcome shadow_step(struct shadow_vm *svm, const struct shadow_request
 				 hardware->error, walk_flags(&request->access), result);
 }
 
+bool shadow_race_write(struct shadow_vm *svm, unsigned vcpu, uint64_t gva, uint64_t gpa,
+		       uint64_t value)
+{
+	struct linear_cpu *cpu = linear_cpu_of(sim_machine_cpu(svm->machine, vcpu));
+	struct linear_access access = {.gva = sim_gva(gva), .kind = LINEAR_WRITE};
+	uint64_t old = shadow_peek(svm, gpa), page;
+	struct linear_result r;
+	uint8_t *written;
+
+	if (!svm->running[vcpu])
+		return false;
+	r = linear_cpu_access(cpu, &access);
+	if (r.outcome != LINEAR_OK || !shadow_slot_of(svm, gpa, &page) ||
+	    sim_host_query(svm->machine, (sim_hpage_t){page}).pfn.n != r.hpa.bytes >> 12)
+		return false; /* it does not lead there any more */
+	written = shadow_frame_byte(svm, svm->written_frame, r.hpa.bytes >> 12);
+	if (written)
+		*written = 1;
+	sim_ram_write(svm->machine, r.hpa, value);
+	linear_oracle_wrote(svm->oracle, sim_gpa(gpa), 8, old, value);
+	svm->raced = true;
+	return true;
+}
+
 /* ---- the end of an access ---- */
 
 struct ending {
@@ -240,6 +264,7 @@ struct ending {
 	struct linear_answers expected;
 	struct shadow_result result;
 	struct linear_result hardware;
+	bool raced; /* others wrote meanwhile */
 };
 
 static bool agrees(struct ending *e, const struct linear_answer *answer)
@@ -347,7 +372,9 @@ static void end_in_fault(struct ending *e, uint32_t error)
 	e->result.end = SHADOW_FAULT;
 	e->result.error = error;
 	e->svm->count.injected++;
-	if (agrees(e, &answer))
+	/* A walk may have read what was there before, and faulted without a mark of its way. */
+	e->svm->count.partial += e->raced;
+	if (e->raced || agrees(e, &answer))
 		linear_oracle_fault_taken(e->svm->oracle, e->request->vcpu, e->request->access.gva);
 }
 
@@ -497,13 +524,21 @@ struct shadow_result shadow_access(struct shadow_vm *svm, const struct shadow_re
 	struct linear_query query = {.vcpu = request->vcpu, .access = request->access};
 	struct ending e = {.svm = svm, .request = request, .result = {.end = SHADOW_ERROR}};
 	enum vmmu_outcome outcome = VMMU_OUTCOME_COUNT;
+	uint64_t begun = linear_oracle_time(svm->oracle);
 
+	svm->raced = false;
 	e.expected = linear_oracle_expect(svm->oracle, &query);
 	svm->count.partial += e.expected.is_partial;
 	for (unsigned i = 0; i < TURNS_MAX && !sim_violation_count(svm->machine); i++) {
 		struct vmmu_shadow_result result = {.level = VMMU_LEVEL_NONE};
 
 		outcome = shadow_step(svm, request, &e.hardware, &result);
+		if (svm->raced) {
+			query.begun = begun;
+			e.expected = linear_oracle_expect(svm->oracle, &query);
+			svm->raced = false;
+			e.raced = true;
+		}
 		if (turn(&e, outcome, &result))
 			return e.result;
 	}

@@ -82,6 +82,10 @@ static bool port_page_now(void *host, uint64_t host_address, struct vmmu_page *p
 
 static void *port_guest_map(void *host, vmmu_pfn_t pfn)
 {
+	struct shadow_vm *svm = host;
+
+	if (svm->on_guest_map)
+		svm->on_guest_map(svm, svm->hook_context);
 	return port_map(host, pfn);
 }
 

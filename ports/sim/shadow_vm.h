@@ -58,6 +58,11 @@ struct shadow_vm {
 				    * 0: never */
 	uint64_t pending_page;     /* PENDING was answered for this one already */
 	uint64_t locks_held;
+	/* Called when the library asks for a guest frame's address: the moments at which it reads
+	 * the guest's tables. What other vCPUs do then they do in the middle of a fault. */
+	void (*on_guest_map)(struct shadow_vm *svm, void *context);
+	void *hook_context;
+	bool raced; /* the hook changed memory: the access under way may see it or not */
 	uint8_t *dirty_frame, *written_frame; /* one byte a host frame of RAM */
 };
 
@@ -137,6 +142,10 @@ struct shadow_result shadow_write(struct shadow_vm *svm, unsigned vcpu, uint64_t
  */
 enum vmmu_outcome shadow_step(struct shadow_vm *svm, const struct shadow_request *request,
 			      struct linear_result *hardware, struct vmmu_shadow_result *result);
+
+/* Called by a hook: a vCPU that is in the guest writes 8 bytes, if its CPU lets it. */
+bool shadow_race_write(struct shadow_vm *svm, unsigned vcpu, uint64_t gva, uint64_t gpa,
+		       uint64_t value);
 
 /* Be in the guest (holding translations), or out of it. */
 enum vmmu_error shadow_enter(struct shadow_vm *svm, unsigned vcpu);

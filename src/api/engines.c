@@ -49,6 +49,13 @@ void vmmu_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t k
 		vmmu_tdp_forbid(task, range, kinds);
 }
 
+void vmmu_zap_hole(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
+{
+	/* Tables in a hole read as all ones; device entries go by their generation. */
+	if (is_shadow(task->vm))
+		vmmu_shades_zap_range(task, space, range);
+}
+
 void vmmu_zap_everything(struct vmmu_task *task)
 {
 	if (is_shadow(task->vm))

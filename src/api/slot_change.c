@@ -97,6 +97,7 @@ struct change {
 	unsigned space;
 	struct vmmu_slot_edit edit;
 	struct vmmu_gfn_range withdraw; /* frames whose translations end with the old set */
+	struct vmmu_gfn_range appear;   /* frames that may not have been memory in it */
 	struct vmmu_slot gone;          /* the slot that they belonged to */
 	bool ends;                      /* that slot is no more: outsiders are told */
 	uint32_t announced;             /* to these */
@@ -105,8 +106,7 @@ struct change {
 /* Entries hold only some bits of the generation: when those start over, none may be left. */
 static bool generation_wraps(const struct vmmu_vm *vm, uint64_t generation)
 {
-	return (generation & vm->fmt.generation_mask) < vm->config.spaces &&
-	       vm->config.format != VMMU_FORMAT_SHADOW;
+	return (generation & vm->fmt.generation_mask) < vm->config.spaces;
 }
 
 /* Shadow tables kept at most: by configuration, or in proportion to the guest's memory. */
@@ -156,6 +156,7 @@ static void publish(struct change *c, struct vmmu_task *task) VMMU_REQUIRES(vmmu
 		vmmu_zap_slot(task, c->space, c->withdraw);
 	if (c->ends)
 		drop_tracking(c, task);
+	vmmu_zap_hole(task, c->space, c->appear);
 	space->withdrawn.count = 0;
 	atomic_put_release(&space->generation, set->generation);
 	vmmu_section_end(task);
@@ -165,9 +166,14 @@ static void publish(struct change *c, struct vmmu_task *task) VMMU_REQUIRES(vmmu
 	vmmu_table_collect(vm);
 }
 
+static struct vmmu_gfn_range range_of(const struct vmmu_slot *slot)
+{
+	return (struct vmmu_gfn_range){slot->base, {slot->base.n + slot->count}};
+}
+
 static void withdraw_slot(struct change *c, const struct vmmu_slot *slot)
 {
-	c->withdraw = (struct vmmu_gfn_range){slot->base, {slot->base.n + slot->count}};
+	c->withdraw = range_of(slot);
 	c->gone = *slot;
 }
 
@@ -194,6 +200,7 @@ static enum vmmu_error create(struct vmmu_vm *vm, const struct vmmu_slot_config 
 		return VMMU_ENOMEM;
 	vmmu_edit_begin(&c.edit, vmmu_slots_now(space));
 	vmmu_edit_insert(&c.edit, &slot);
+	c.appear = range_of(&slot);
 	set_base_of_id(space, config->id, config->base.n + 1);
 	publish(&c, task);
 	trace(task, VMMU_TRACE_SLOT, 0, config->id, config->base.n, config->count);
@@ -279,6 +286,7 @@ static enum vmmu_error replace(struct vmmu_vm *vm, const struct vmmu_slot *slot,
 	vmmu_edit_begin(&c.edit, vmmu_slots_now(&vm->spaces[slot->space]));
 	vmmu_edit_remove(&c.edit, slot->base);
 	vmmu_edit_insert(&c.edit, changed);
+	c.appear = range_of(changed);
 	set_base_of_id(&vm->spaces[slot->space], slot->id, changed->base.n + 1);
 	publish(&c, task);
 	trace(task, VMMU_TRACE_SLOT, 0, changed->id, changed->base.n, changed->count);

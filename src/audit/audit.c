@@ -107,7 +107,7 @@ void vmmu_audit_leaf(struct vmmu_auditor *a, unsigned space, const struct vmmu_i
 		vmmu_audit_entry(a, 10, "a leaf maps what the host is taking away", at);
 }
 
-static void check_mmio(struct vmmu_auditor *a, const struct vmmu_sp *sp, const struct vmmu_iter *at)
+void vmmu_audit_device(struct vmmu_auditor *a, const struct vmmu_sp *sp, const struct vmmu_iter *at)
 {
 	const struct vmmu_slot_set *set = vmmu_slots_now(&a->vm->spaces[sp->role.space]);
 	uint64_t now = set->generation & a->vm->fmt.generation_mask;
@@ -159,7 +159,7 @@ static void check_entry(struct vmmu_auditor *a, const struct vmmu_sp *sp, unsign
 		check_link(a, sp, &at);
 		break;
 	case VMMU_KIND_MMIO:
-		check_mmio(a, sp, &at);
+		vmmu_audit_device(a, sp, &at);
 		break;
 	case VMMU_KIND_FROZEN:
 		vmmu_audit_entry(a, 12, "a frozen entry in a table that is in use", &at);

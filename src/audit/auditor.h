@@ -15,6 +15,7 @@ struct vmmu_auditor {
 	uint64_t found;
 	/* recount, meaningful for a whole pass in one step */
 	uint64_t entries, tables, links;
+	uint64_t mirrors; /* shadow tables of guest tables */
 	uint64_t leaves[VMMU_LEAF_SIZES];
 };
 
@@ -26,6 +27,9 @@ void vmmu_audit_numbers(struct vmmu_auditor *a, unsigned invariant, const char *
 			uint64_t kept, uint64_t counted);
 /* What must hold of a leaf in every engine: I1, I2, I10. */
 void vmmu_audit_leaf(struct vmmu_auditor *a, unsigned space, const struct vmmu_iter *at);
+/* What must hold of a device entry in every engine: I13. */
+void vmmu_audit_device(struct vmmu_auditor *a, const struct vmmu_sp *sp,
+		       const struct vmmu_iter *at);
 
 /* shadow.c: one shadow table, and what can be said only after a whole pass. */
 void vmmu_audit_shade(struct vmmu_auditor *a, struct vmmu_sp *sp) VMMU_REQUIRES(vmmu_mmu_lock);

@@ -94,6 +94,14 @@ static void check_table(struct vmmu_auditor *a, struct vmmu_shade *s, unsigned i
 	check_in_sync(a, s, index, at);
 }
 
+static void check_device(struct vmmu_auditor *a, const struct vmmu_shade *s, unsigned index,
+			 struct vmmu_iter *at) VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	at->gfn = vmmu_shade_leaf_gfn(s, index);
+	vmmu_audit_device(a, &s->sp, at);
+	check_in_sync(a, s, index, at);
+}
+
 static void check_entry(struct vmmu_auditor *a, struct vmmu_shade *s, unsigned index)
 	VMMU_REQUIRES(vmmu_mmu_lock)
 {
@@ -114,6 +122,19 @@ static void check_entry(struct vmmu_auditor *a, struct vmmu_shade *s, unsigned i
 		check_leaf(a, s, index, &at);
 	else if (spte_kind(at.old) == VMMU_KIND_TABLE)
 		check_table(a, s, index, &at);
+	else if (spte_kind(at.old) == VMMU_KIND_MMIO)
+		check_device(a, s, index, &at);
+}
+
+/* One of those that forbid huge leaves over their frame: neither zapped nor a vCPU's own. */
+static bool is_listed_mirror(struct vmmu_vm *vm, const struct vmmu_shade *s)
+	VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	const struct vmmu_shade *m = vmmu_shade_first(vm, s->sp.role.space, s->sp.gfn);
+
+	while (m && m != s)
+		m = m->same_frame;
+	return m && shade_is_mirror(s);
 }
 
 void vmmu_audit_shade(struct vmmu_auditor *a, struct vmmu_sp *sp)
@@ -121,6 +142,8 @@ void vmmu_audit_shade(struct vmmu_auditor *a, struct vmmu_sp *sp)
 	struct vmmu_shade *s = shade_of(sp);
 	uint32_t marks = 0;
 
+	if (is_listed_mirror(a->vm, s))
+		a->mirrors++;
 	for (unsigned index = 0; index < VMMU_TABLE_ENTRIES; index++)
 		check_entry(a, s, index);
 	for (unsigned word = 0; word < VMMU_TABLE_ENTRIES / 64; word++)
@@ -142,11 +165,33 @@ void vmmu_audit_shade(struct vmmu_auditor *a, struct vmmu_sp *sp)
 	}
 }
 
+/* Tables counted by region, against tables seen. */
+static void check_mirrored(struct vmmu_auditor *a) VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	uint64_t end = UINT64_C(1) << VMMU_FRAMEMAP_KEY_BITS;
+
+	for (unsigned size = 0; size < 2; size++) {
+		uint64_t counted = 0;
+
+		for (unsigned space = 0; space < a->vm->config.spaces; space++) {
+			struct vmmu_framemap *map = &a->vm->frames[space].mirrored[size];
+			uint64_t key = vmmu_framemap_next(map, 0, end);
+
+			for (; key < end; key = vmmu_framemap_next(map, key + 1, end))
+				counted += *vmmu_framemap_find(map, key);
+		}
+		if (counted != a->mirrors)
+			vmmu_audit_numbers(a, 16, "tables that forbid huge leaves", counted,
+					   a->mirrors);
+	}
+}
+
 /* Every reverse-map entry is a live leaf: as many of them as leaves were counted. */
 void vmmu_audit_frames(struct vmmu_auditor *a)
 {
 	uint64_t end = UINT64_C(1) << VMMU_FRAMEMAP_KEY_BITS;
 
+	check_mirrored(a);
 	for (unsigned level = 0; level < VMMU_LEAF_SIZES; level++) {
 		uint64_t counted = 0;
 

@@ -7,7 +7,7 @@
 #ifndef VMMU_BASE_MUTATE_H
 #define VMMU_BASE_MUTATE_H
 
-#define VMMU_MUTANTS(X)                                                                            \
+#define VMMU_TDP_MUTANTS(X)                                                                        \
 	X(SKIP_FLUSH, "a flush that is owed is not made")                                          \
 	X(SKIP_STAMP, "vCPUs outside the guest are not told of a flush")                           \
 	X(PAUSE_UNPAID, "a long operation lets others in before its flush is paid")                \
@@ -56,10 +56,57 @@
 	X(TRACK_UNSYNC, "a tracked page table becomes unsync")                                     \
 	X(TRACK_LATE, "shadow tables follow a write before clients hear of it")
 
+#define VMMU_SHADOW_MUTANTS(X)                                                                     \
+	X(SYNC_SKIPPED, "MOV to CR3 brings no table up to date")                                   \
+	X(SYNC_WRITABLE, "a table that is brought up to date stays writable to the guest")         \
+	X(KEEP_UNSYNCED, "MOV to CR3 that keeps translations never brings a table up to date")     \
+	X(KNOWN_FOREVER, "a flush forgets nothing of spaces that are not loaded")                  \
+	X(INVLPG_NOTHING, "INVLPG leaves what it names")                                           \
+	X(INJECT_KEEPS, "a page fault of the guest leaves what is cached of its address")          \
+	X(UNSYNC_UNTOLD, "tables above do not learn that one below is out of date")                \
+	X(UNSYNC_STAYS, "a table is left out of date when its frame becomes an upper table")       \
+	X(LINK_STALE, "a table is linked as it was, though the guest has written to it")           \
+	X(LINK_ANY, "an entry is followed wherever it leads")                                      \
+	X(UNCHECKED_WALK, "what the guest's tables said is not checked under the lock")            \
+	X(TABLE_WRITABLE, "the frame of a new shadow table stays writable to the guest")           \
+	X(FREELY_WRITABLE, "a leaf over an upper table of the guest is writable")                  \
+	X(HUGE_OVER_TABLE, "a huge leaf covers the guest's own tables")                            \
+	X(ROLE_RIGHTS, "the role of a table leaves out the rights of the path to it")              \
+	X(ROLE_SMAP, "the role of a table leaves out SMAP and keys without CR0.WP")                \
+	X(ROLE_WP, "the role of a table leaves out CR0.WP")                                        \
+	X(ROLE_QUADRANT, "the role of a table leaves out which part of the guest's it mirrors")    \
+	X(DIRECT_KEY, "pieces of a huge page have protection key 0")                               \
+	X(TRICK_USER, "a page that only the supervisor may write is left to the user")             \
+	X(TRICK_EXEC, "SMEP is forgotten for pages written without CR0.WP")                        \
+	X(TRICK_SMAP, "SMAP is forgotten for pages written without CR0.WP")                        \
+	X(GUEST_DIRTY, "the first write to a clean page does not mark it dirty")                   \
+	X(ACCESSED_SHARED, "accessed is not set in a table whose host page is shared")             \
+	X(ADOPT_UNACCESSED, "an entry that the guest has not used is taken over")                  \
+	X(PREFETCH_CLEAN, "a neighbour that is clean is mapped writable")                          \
+	X(HALF_PAGE, "both halves of a 4M page lead to the first")                                 \
+	X(FIRST_WRITTEN, "of several entries written at once only the first is dropped")           \
+	X(FLOOD_IGNORED, "a table that is written all the time is kept")                           \
+	X(STALE_PDPTES, "the CPU's four top entries are not refreshed")                            \
+	X(DUMMY_STAYS, "a root in a hole stays when there is memory")                              \
+	X(RIGHTS_UNFLUSHED, "rights are taken from a leaf without a flush")                        \
+	X(RMAP_LEAK, "a withdrawn leaf stays on the reverse map")                                  \
+	X(PARENT_LEAK, "a table that was taken out is still linked")                               \
+	X(MIRROR_UNCOUNTED, "a zapped table still forbids huge leaves")                            \
+	X(DIRTY_LOST, "the dirty state of a shadow leaf is not handed over")                       \
+	X(QUOTA_IGNORED, "tables are made without end")                                            \
+	X(ROOT_RECLAIMED, "a root in use is reclaimed")                                            \
+	X(ROOT_FREED, "a root in use is freed")                                                    \
+	X(DEVICE_OVER_LEAF, "a device entry is stored over a leaf that is not withdrawn")          \
+	X(DEVICE_KEPT, "a device entry is kept when the guest flushes")                            \
+	X(DEVICE_OUTDATED, "a shadow entry for a device is believed when the slots have changed")  \
+	X(DEVICE_RIGHTS, "a shadow entry for a device lets everybody pass")
+
+#define VMMU_MUTANTS(X) VMMU_TDP_MUTANTS(X) VMMU_SHADOW_MUTANTS(X) VMMU_TRACK_MUTANTS(X)
+
 enum vmmu_mutant {
 	VMMU_MUTANT_NONE,
 #define VMMU_MUTANT_ENUM(name, text) VMMU_MUTANT_##name,
-	VMMU_MUTANTS(VMMU_MUTANT_ENUM) VMMU_TRACK_MUTANTS(VMMU_MUTANT_ENUM)
+	VMMU_MUTANTS(VMMU_MUTANT_ENUM)
 #undef VMMU_MUTANT_ENUM
 		VMMU_MUTANT_COUNT
 };

@@ -34,11 +34,14 @@
 _Static_assert(!(VMMU_SPTE_KIND_MASK & NPT_HARDWARE), "the kind uses a bit the NPT walker uses");
 _Static_assert(!(VMMU_SPTE_KIND_MASK & EPT_HARDWARE), "the kind uses a bit the EPT walker uses");
 
-/* A MMIO entry's generation: bits 3-11, 52-53, 57-62 of the entry. */
-#define GENERATION_LOW 9u  /* bits in 3..11 */
+/* A MMIO entry's generation: bits 3-11, 52-53, 57-62 of the entry. Its highest bits are in 9-11,
+ * which are not to be had in shadow tables: the kind is there. */
+#define GENERATION_LOW 6u  /* bits in 3..8 */
 #define GENERATION_MID 2u  /* bits in 52..53 */
 #define GENERATION_HIGH 6u /* bits in 57..62 */
-_Static_assert(GENERATION_LOW + GENERATION_MID + GENERATION_HIGH == VMMU_MMIO_GENERATION_BITS,
+#define GENERATION_TOP 3u  /* bits in 9..11 */
+#define GENERATION_SHADOW (GENERATION_LOW + GENERATION_MID + GENERATION_HIGH)
+_Static_assert(GENERATION_SHADOW + GENERATION_TOP == VMMU_MMIO_GENERATION_BITS,
 	       "the generation fills its bits");
 #define GENERATION_MASK (VMMU_MASK(11, 3) | VMMU_MASK(53, 52) | VMMU_MASK(62, 57))
 _Static_assert(!(GENERATION_MASK & VMMU_SPTE_KIND_MASK), "generation and kind overlap");
@@ -120,6 +123,8 @@ void vmmu_fmt_init(struct vmmu_fmt *fmt, const struct vmmu_vm_config *config)
 	if (fmt->mmio)
 		fmt->mmio |= fmt->unbacked | (uint64_t)VMMU_KIND_MMIO << VMMU_SPTE_KIND_SHIFT;
 	fmt->generation_mask = VMMU_BIT(GENERATION_BITS) - 1;
+	if (config->format == VMMU_FORMAT_SHADOW)
+		fmt->generation_mask &= VMMU_BIT(GENERATION_SHADOW) - 1;
 }
 
 vmmu_spte_t vmmu_spte_mmio(const struct vmmu_fmt *fmt, uint64_t generation)
@@ -127,11 +132,12 @@ vmmu_spte_t vmmu_spte_mmio(const struct vmmu_fmt *fmt, uint64_t generation)
 	uint64_t g = generation & fmt->generation_mask;
 	uint64_t low = g & (VMMU_BIT(GENERATION_LOW) - 1);
 	uint64_t mid = g >> GENERATION_LOW & (VMMU_BIT(GENERATION_MID) - 1);
-	uint64_t high = g >> (GENERATION_LOW + GENERATION_MID);
+	uint64_t high = g >> (GENERATION_LOW + GENERATION_MID) & (VMMU_BIT(GENERATION_HIGH) - 1);
+	uint64_t top = g >> GENERATION_SHADOW;
 
 	if (VMMU_MUTANT(MMIO_ADDRESS))
 		return (vmmu_spte_t){(fmt->mmio & ~fmt->unbacked) | low << 12 | mid << 52};
-	return (vmmu_spte_t){fmt->mmio | low << 3 | mid << 52 | high << 57};
+	return (vmmu_spte_t){fmt->mmio | low << 3 | mid << 52 | high << 57 | top << 9};
 }
 
 uint64_t vmmu_spte_mmio_generation(vmmu_spte_t e)
@@ -139,8 +145,10 @@ uint64_t vmmu_spte_mmio_generation(vmmu_spte_t e)
 	uint64_t low = e.raw >> 3 & (VMMU_BIT(GENERATION_LOW) - 1);
 	uint64_t mid = e.raw >> 52 & (VMMU_BIT(GENERATION_MID) - 1);
 	uint64_t high = e.raw >> 57 & (VMMU_BIT(GENERATION_HIGH) - 1);
+	uint64_t top = e.raw >> 9 & (VMMU_BIT(GENERATION_TOP) - 1);
 
-	return low | mid << GENERATION_LOW | high << (GENERATION_LOW + GENERATION_MID);
+	return low | mid << GENERATION_LOW | high << (GENERATION_LOW + GENERATION_MID) |
+	       top << GENERATION_SHADOW;
 }
 
 vmmu_spte_t vmmu_spte_child_of_huge(const struct vmmu_fmt *fmt, vmmu_spte_t huge,

@@ -63,7 +63,8 @@ vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigned index)
 	if (!shade_is_mirror(s))
 		return (vmmu_gfn_t){s->sp.gfn.n + index * frames};
 	address = gpte_frame(s->sp.role, s->gptes[index]);
-	if (s->sp.role.mode == VMMU_PAGING_32BIT && s->sp.role.level == VMMU_LEVEL_2M)
+	if (s->sp.role.mode == VMMU_PAGING_32BIT && s->sp.role.level == VMMU_LEVEL_2M &&
+	    !VMMU_MUTANT(HALF_PAGE))
 		address += (uint64_t)(index & 1u) << 21; /* the second half of a 4M page */
 	return vmmu_gpa_to_gfn((vmmu_gpa_t){address});
 }
@@ -100,7 +101,8 @@ static void leaf_gone(struct vmmu_task *task, struct vmmu_shade *s, unsigned ind
 
 	stat_add(task, pages_stat(s), (uint64_t)-1);
 	stat_add(task, VMMU_STAT_ZAPPED, 1);
-	if (VMMU_CHECK(task, cell, "a leaf's frame has no reverse map", gfn.n, index))
+	if (VMMU_CHECK(task, cell, "a leaf's frame has no reverse map", gfn.n, index) &&
+	    !VMMU_MUTANT(RMAP_LEAK))
 		list_remove(task, link_cell(cell), s, index);
 }
 
@@ -110,6 +112,8 @@ static void table_gone(struct vmmu_task *task, struct vmmu_shade *s, unsigned in
 	struct vmmu_sp *child = vmmu_table_find(task->vm, spte_pfn(from));
 
 	vmmu_unsync_unmark(s, index);
+	if (VMMU_MUTANT(PARENT_LEAK))
+		return;
 	if (VMMU_CHECK(task, child, "a shadow entry points to a table that does not exist",
 		       s->sp.gfn.n, index))
 		list_remove(task, &shade_of(child)->parents, s, index);
@@ -135,7 +139,7 @@ static void hand_over_dirty(struct vmmu_task *task, struct vmmu_shade *s, unsign
 {
 	const struct vmmu_vm *vm = task->vm;
 
-	if (spte_kind(from) != VMMU_KIND_LEAF || !vm->port->page_dirty ||
+	if (spte_kind(from) != VMMU_KIND_LEAF || !vm->port->page_dirty || VMMU_MUTANT(DIRTY_LOST) ||
 	    !spte_is_dirty(&vm->fmt, from))
 		return;
 	if (spte_kind(to) == VMMU_KIND_LEAF && spte_is_dirty(&vm->fmt, to) &&
@@ -152,7 +156,7 @@ static void change_rights(struct vmmu_task *task, struct vmmu_shade *s, unsigned
 	vmmu_spte_t from = shade_swap(s, index, to);
 
 	hand_over_dirty(task, s, index, from, to);
-	if (loses_rights(&task->vm->fmt, from, to))
+	if (loses_rights(&task->vm->fmt, from, to) && !VMMU_MUTANT(RIGHTS_UNFLUSHED))
 		vmmu_debt_add_everything(task);
 	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, vmmu_shade_leaf_gfn(s, index).n, from.raw,
 	      to.raw);
@@ -201,6 +205,25 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	(void)shade_swap(s, index, to);
 	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, 0, to.raw);
 	return true;
+}
+
+void vmmu_shade_set_mmio(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			 uint64_t gpte)
+{
+	const struct vmmu_fmt *fmt = &task->vm->fmt;
+	uint64_t generation = atomic_get(&task->vm->spaces[s->sp.role.space].generation);
+
+	if (!VMMU_MUTANT(DEVICE_OVER_LEAF))
+		vmmu_shade_clear(task, s, index);
+	s->gptes[index] = gpte;
+	/* While a change is under way nothing is remembered (I13). */
+	if (!fmt_has_mmio(fmt) || (generation & VMMU_GENERATION_IN_PROGRESS) ||
+	    s->sp.role.level != VMMU_LEVEL_4K)
+		return;
+	(void)shade_swap(s, index, vmmu_spte_mmio(fmt, generation));
+	stat_add(task, VMMU_STAT_MMIO_ENTRIES, 1);
+	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, vmmu_shade_leaf_gfn(s, index).n, 0,
+	      shade_get(s, index).raw);
 }
 
 void vmmu_shade_set_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,

@@ -4,6 +4,7 @@
  * the guest's fault; what they allow is looked up and installed. If a page that is needed is not at
  * hand the lock is let go, the port fetches it, and the fault starts again.
  */
+#include "shadow/device.h"
 #include "shadow/fetch.h"
 #include "shadow/root.h"
 #include "vm.h"
@@ -65,6 +66,7 @@ static bool update_entry(void *context, vmmu_gpa_t gpa, unsigned bytes, uint64_t
 	if (vmmu_guest_update(w->task, w->space, &update)) {
 		if (VMMU_UNLIKELY(vm_tracks(w->task->vm)))
 			note_mark(w, gpa, bytes);
+		vmmu_frame_marked(w->task, w->space, gpa, bytes);
 		return true;
 	}
 	slot = *gone ? vmmu_shadow_slot(w->task, w->space, vmmu_gpa_to_gfn(gpa)) : NULL;
@@ -82,6 +84,7 @@ struct shadow_fault {
 	struct vmmu_vcpu *vcpu;
 	vmmu_gva_t gva;
 	uint32_t flags; /* enum vmmu_walk_flags */
+	bool reserved;  /* the hardware met a reserved bit */
 	struct vmmu_shadow_result *result;
 	struct marks marks;
 	/* PENDING: what is missing */
@@ -101,7 +104,8 @@ static uint32_t plain_rights(const struct shadow_fault *f, const struct vmmu_wal
 		rights |= VMMU_RIGHT_USER;
 	if (walk->executable)
 		rights |= VMMU_RIGHT_EXEC;
-	if (walk->levels && !write && !(walk->step[walk->levels - 1].value & VMMU_GUEST_DIRTY))
+	if (walk->levels && !write && !VMMU_MUTANT(GUEST_DIRTY) &&
+	    !(walk->step[walk->levels - 1].value & VMMU_GUEST_DIRTY))
 		rights &= ~(uint32_t)VMMU_RIGHT_WRITE; /* the first write sets it */
 	return rights;
 }
@@ -117,8 +121,9 @@ static uint32_t rights_of(const struct shadow_fault *f, const struct vmmu_walk_r
 		/* Supervisor writes pass, user accesses must come here first, and SMEP must not be
 		 * fooled by the user bit that is not there. */
 		rights |= VMMU_RIGHT_WRITE;
-		rights &= ~(uint32_t)VMMU_RIGHT_USER;
-		if (p->smep && walk->user)
+		if (!VMMU_MUTANT(TRICK_USER))
+			rights &= ~(uint32_t)VMMU_RIGHT_USER;
+		if (p->smep && walk->user && !VMMU_MUTANT(TRICK_EXEC))
 			rights &= ~(uint32_t)VMMU_RIGHT_EXEC;
 	}
 	return rights;
@@ -137,7 +142,7 @@ static bool must_emulate(const struct shadow_fault *f, const struct vmmu_walk_re
 	if (p->wp || !walk->user || !(f->flags & VMMU_WALK_WRITE) || (f->flags & VMMU_WALK_USER))
 		return false;
 	if (!walk->writable)
-		return p->smap || keys;
+		return (p->smap || keys) && !VMMU_MUTANT(TRICK_SMAP);
 	return keys && p->pkru >> (2u * walk->protection_key + 1u) & 1u;
 }
 
@@ -166,15 +171,17 @@ static enum vmmu_outcome install(struct shadow_fault *f, const struct vmmu_walk_
 	};
 	const struct vmmu_slot *slot;
 	enum vmmu_outcome outcome;
+	enum vmmu_level level;
 
 	f->result->gpa = walk->gpa;
 	slot = vmmu_shadow_slot(f->task, vcpu->space, vmmu_gpa_to_gfn(walk->gpa));
-	if (!slot)
-		return VMMU_OUTCOME_MMIO;
+	if (!slot) /* no more than a look-up is saved by remembering it */
+		return vcpu->shadow.dummy ? VMMU_OUTCOME_MMIO
+					  : vmmu_fetch(&fetch, shade_of(vcpu->root), &level);
 	if (must_emulate(f, walk))
 		return slot->flags & VMMU_SLOT_READONLY ? VMMU_OUTCOME_READONLY
 							: VMMU_OUTCOME_TABLE_WRITE;
-	if (vcpu->shadow.dummy) {
+	if (vcpu->shadow.dummy && !VMMU_MUTANT(DUMMY_STAYS)) {
 		vmmu_shadow_drop_root(f->task); /* there is memory by now: R63 */
 		return VMMU_OUTCOME_RETRY;
 	}
@@ -202,16 +209,19 @@ static enum vmmu_outcome resolve(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_
 
 	if (!root_fits(vcpu))
 		return VMMU_OUTCOME_RETRY; /* the next entry loads another root */
+	if (f->reserved && vmmu_shadow_device(f->task, f->gva, f->flags, &f->result->gpa))
+		return VMMU_OUTCOME_MMIO;
 	switch (vmmu_guest_walk(&tables, f->gva, f->flags, &walk)) {
 	case VMMU_WALK_OK:
-		if (!context.blocked)
+		if (!context.blocked || VMMU_MUTANT(ACCESSED_SHARED))
 			return install(f, &walk);
 		f->missing = context.blocked_at;
 		f->missing_write = true;
 		return VMMU_OUTCOME_PENDING;
 	case VMMU_WALK_FAULT:
 		/* A page fault flushes the address: entries that the guest changed go now. */
-		vmmu_shadow_forget_gva(f->task, f->gva);
+		if (!VMMU_MUTANT(INJECT_KEEPS))
+			vmmu_shadow_forget_gva(f->task, f->gva);
 		f->result->error_code = walk.error_code;
 		return VMMU_OUTCOME_INJECT;
 	case VMMU_WALK_UNREADABLE:
@@ -324,6 +334,8 @@ enum vmmu_outcome vmmu_shadow_fault(struct vmmu_vcpu *vcpu, vmmu_gva_t gva, uint
 		.vcpu = vcpu,
 		.gva = gva,
 		.flags = flags & (VMMU_WALK_USER | VMMU_WALK_AC | VMMU_WALK_IMPLICIT),
+		/* Not every CPU says with it that the entry is present. */
+		.reserved = error_code & VMMU_PF_RESERVED,
 		.result = result,
 	};
 	enum vmmu_outcome outcome;

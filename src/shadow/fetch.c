@@ -30,11 +30,12 @@ union vmmu_role vmmu_shade_role(const struct vmmu_vcpu *vcpu, unsigned level)
 	role.mode = (unsigned)p->mode & 7u;
 	role.access = VMMU_RIGHT_WRITE | VMMU_RIGHT_USER | VMMU_RIGHT_EXEC;
 	role.nx = p->nx;
-	role.wp = p->wp;
+	role.wp = p->wp || VMMU_MUTANT(ROLE_WP);
 	/* Entries that pretend, for CR0.WP = 0, are good only in the mode they were made for. */
 	role.smep_without_wp = p->smep && !p->wp;
 	/* Protection keys are hidden by the same pretence. */
-	role.smap_without_wp = (p->smap || (p->pke && p->mode >= VMMU_PAGING_4LEVEL)) && !p->wp;
+	role.smap_without_wp = (p->smap || (p->pke && p->mode >= VMMU_PAGING_4LEVEL)) && !p->wp &&
+			       !VMMU_MUTANT(ROLE_SMAP);
 	role.pse = p->mode == VMMU_PAGING_32BIT && p->pse;
 	role.direct = p->mode == VMMU_PAGING_OFF;
 	return role;
@@ -56,7 +57,8 @@ static bool still_says(struct vmmu_fetch *f, const struct vmmu_walk_step *step, 
 	unsigned bytes = f->vcpu->shadow.paging.mode == VMMU_PAGING_32BIT ? 4 : 8;
 
 	return vmmu_guest_read(f->task, f->vcpu->space, step->gpa, bytes, now) &&
-	       !((*now ^ step->value) & ~(VMMU_GUEST_ACCESSED | VMMU_GUEST_DIRTY));
+	       (!((*now ^ step->value) & ~(VMMU_GUEST_ACCESSED | VMMU_GUEST_DIRTY)) ||
+		VMMU_MUTANT(UNCHECKED_WALK));
 }
 
 /* Frame and role of the table below @s: the guest's next one, or a piece of its huge page. */
@@ -71,9 +73,9 @@ static union vmmu_role child_role(const struct vmmu_fetch *f, const struct vmmu_
 	role.level = level & 0xfu;
 	if (next) {
 		role.direct = 0;
-		role.quadrant = quadrant_of(f, level) & 3u;
+		role.quadrant = VMMU_MUTANT(ROLE_QUADRANT) ? 0 : quadrant_of(f, level) & 3u;
 		/* PAE's page-directory pointers and paging that is off give no rights. */
-		if (step_at(f, s->sp.role.level))
+		if (step_at(f, s->sp.role.level) && !VMMU_MUTANT(ROLE_RIGHTS))
 			role.access = s->sp.role.access & vmmu_gpte_rights(gpte, role.nx) & 7u;
 		gfn = vmmu_gpa_to_gfn(next->gpa);
 	} else {
@@ -81,7 +83,7 @@ static union vmmu_role child_role(const struct vmmu_fetch *f, const struct vmmu_
 		role.quadrant = 0;
 		role.access = f->plain & 7u;
 		/* Whether keys count now or not: they may later. */
-		if (role.mode >= VMMU_PAGING_4LEVEL)
+		if (role.mode >= VMMU_PAGING_4LEVEL && !VMMU_MUTANT(DIRECT_KEY))
 			role.key = vmmu_guest_entry_key(f->walk->step[f->walk->levels - 1].value) &
 				   15u;
 		gfn.n = vmmu_gpa_to_gfn(f->walk->gpa).n & ~(vmmu_level_frames(level + 1u) - 1);
@@ -100,7 +102,8 @@ static struct vmmu_shade *linked_child(struct vmmu_fetch *f, struct vmmu_shade *
 
 	if (spte_kind(e) == VMMU_KIND_TABLE)
 		child = vmmu_table_find(f->task->vm, spte_pfn(e));
-	if (!child || child->gfn.n != gfn.n || child->role.word != role.word)
+	if (!child ||
+	    ((child->gfn.n != gfn.n || child->role.word != role.word) && !VMMU_MUTANT(LINK_ANY)))
 		return NULL;
 	shade_of(child)->writes = 0;
 	return shade_of(child);
@@ -124,7 +127,8 @@ static struct vmmu_shade *descend(struct vmmu_fetch *f, struct vmmu_shade *s, un
 	if (!child || s->zapped)
 		return NULL;
 	/* To make an entry present the guest owes no flush: what is below must be up to date. */
-	vmmu_shade_sync(f->task, child);
+	if (!VMMU_MUTANT(LINK_STALE))
+		vmmu_shade_sync(f->task, child);
 	if (s->zapped || child->zapped)
 		return NULL;
 	vmmu_shade_set_table(f->task, s, index, child, gpte);
@@ -202,7 +206,7 @@ static void prefetch(struct vmmu_fetch *f, struct vmmu_shade *s, unsigned index)
 			    vmmu_guest_entry_kind(level, wish.gpte) != VMMU_GUEST_ENTRY_LEAF)
 				continue;
 			wish.rights &= vmmu_gpte_rights(wish.gpte, s->sp.role.nx);
-			if (!(wish.gpte & VMMU_GUEST_DIRTY))
+			if (!(wish.gpte & VMMU_GUEST_DIRTY) && !VMMU_MUTANT(PREFETCH_CLEAN))
 				wish.rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
 		}
 		if (vmmu_shade_map(f->task, s, i, &wish) == VMMU_OUTCOME_RESUME)

@@ -99,8 +99,10 @@ enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, u
 		w.key = s->sp.role.key;
 	}
 	slot = vmmu_shadow_slot(task, s->sp.role.space, w.gfn);
-	if (!slot)
+	if (!slot) {
+		vmmu_shade_set_mmio(task, s, index, w.gpte);
 		return VMMU_OUTCOME_MMIO;
+	}
 	if (slot->flags & VMMU_SLOT_READONLY) {
 		if (w.is_write)
 			return VMMU_OUTCOME_READONLY;

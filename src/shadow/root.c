@@ -127,6 +127,8 @@ static void forget_pcid(struct vmmu_vcpu *vcpu)
 /* A flush reached the loaded root only, or none: the others are synced when they are loaded. */
 static void forget_known_roots(struct vmmu_vcpu *vcpu)
 {
+	if (VMMU_MUTANT(KNOWN_FOREVER))
+		return;
 	vcpu->shadow.known_count = 0;
 	if (vcpu->root && !vcpu->shadow.own)
 		know_root(vcpu, shade_of(vcpu->root));
@@ -172,7 +174,7 @@ enum vmmu_error vmmu_shadow_load_root(struct vmmu_vcpu *vcpu)
 
 void vmmu_shadow_fill_pdptes(struct vmmu_vcpu *vcpu)
 {
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 4 && !(VMMU_MUTANT(STALE_PDPTES) && vcpu->shadow.pdptes[0]); i++) {
 		vmmu_spte_t e = shade_get(shade_of(vcpu->root), i);
 
 		/* A page-directory pointer holds an address and the present bit, nothing else. */
@@ -221,7 +223,8 @@ static bool switch_root(struct vmmu_task *task, enum vmmu_cr3_kind kind)
 		return false;
 	vmmu_shade_hold(s);
 	vmmu_shadow_drop_root(task);
-	if (kind == VMMU_CR3_FLUSH || !root_is_known(vcpu, s))
+	if (!VMMU_MUTANT(SYNC_SKIPPED) &&
+	    (kind == VMMU_CR3_FLUSH || !(root_is_known(vcpu, s) || VMMU_MUTANT(KEEP_UNSYNCED))))
 		vmmu_shade_sync(task, s);
 	set_root(vcpu, s);
 	return true;
@@ -283,7 +286,7 @@ static void forget_below(struct vmmu_task *task, struct vmmu_sp *sp, vmmu_gfn_t 
 						     : NULL;
 	}
 	/* Tables in sync say what the guest's say; CPUs hold nothing that they do not say. */
-	if (sp && shade_of(sp)->unsync)
+	if (sp && shade_of(sp)->unsync && !VMMU_MUTANT(INVLPG_NOTHING))
 		vmmu_shade_refresh_entry(task, shade_of(sp), gfn_index(page, VMMU_LEVEL_4K));
 }
 

@@ -133,6 +133,10 @@ vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigned index);
 /* Return: false, no cell for the reverse map could be made; nothing changed. */
 bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 			 vmmu_spte_t to, uint64_t gpte) VMMU_REQUIRES(vmmu_mmu_lock);
+/* No slot holds the frame that the guest's entry names: remember it, if that can be; else the entry
+ * is empty afterwards. What was there goes first. */
+void vmmu_shade_set_mmio(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			 uint64_t gpte) VMMU_REQUIRES(vmmu_mmu_lock);
 void vmmu_shade_set_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 			  struct vmmu_shade *child, uint64_t gpte) VMMU_REQUIRES(vmmu_mmu_lock);
 void vmmu_shade_clear(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
@@ -217,9 +221,9 @@ struct vmmu_wish {
 /**
  * vmmu_shade_map() - install a leaf in entry @index.
  * Finds the slot and the host page; both must be at hand (port->guest_page_now).
- * Return: RESUME; MMIO; READONLY; TABLE_WRITE, the frame holds tables and stays read-only;
- *         TRACKED, a client forbids the access; PENDING, the host page is not at hand; NO_MEMORY,
- * the reserve is used up.
+ * Return: RESUME; MMIO, now remembered; READONLY; TABLE_WRITE, the frame holds tables and stays
+ *         read-only; TRACKED, a client forbids the access; PENDING, the host page is not at hand;
+ *         NO_MEMORY, the reserve is used up.
  */
 enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 				 const struct vmmu_wish *wish) VMMU_REQUIRES(vmmu_mmu_lock);
@@ -255,6 +259,13 @@ struct vmmu_update {
 	bool *gone; /* set: it cannot be written; leave it */
 };
 bool vmmu_guest_update(struct vmmu_task *task, unsigned space, const struct vmmu_update *u)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+
+/* ---- written.c ---- */
+
+/* A walk has marked a guest entry of @bytes accessed or dirty. Tables with entries of the same
+ * width take no notice; to others it may be a bit of an address. */
+void vmmu_frame_marked(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, unsigned bytes)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 
 uint64_t vmmu_load8(const void *at);

@@ -84,7 +84,8 @@ static void set_unsync(struct vmmu_vm *vm, struct vmmu_shade *s, bool unsync)
 		return;
 	s->unsync = unsync;
 	vm->shades.unsync += unsync ? 1u : (uint64_t)-1;
-	tell_above(s, unsync);
+	if (!VMMU_MUTANT(UNSYNC_UNTOLD))
+		tell_above(s, unsync);
 }
 
 enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn,
@@ -95,7 +96,8 @@ enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, v
 	for (struct vmmu_shade *s = first; s; s = s->same_frame) {
 		if (!shade_is_mirror(s))
 			continue;
-		if (s->sp.role.level > VMMU_LEVEL_4K || (!s->unsync && !is_write))
+		if ((s->sp.role.level > VMMU_LEVEL_4K && !VMMU_MUTANT(FREELY_WRITABLE)) ||
+		    (!s->unsync && !is_write))
 			return VMMU_MUST_NOT_WRITE;
 	}
 	for (struct vmmu_shade *s = first; s; s = s->same_frame) {
@@ -124,8 +126,10 @@ static void adopt(struct vmmu_task *task, struct vmmu_shade *s, unsigned index, 
 {
 	const struct vmmu_guest_rules *rules = &task->vcpu->shadow.rules;
 	struct vmmu_wish wish = {.level = VMMU_LEVEL_4K};
+	enum vmmu_outcome outcome;
 
-	if (!rules_fit(task->vcpu, s) || !(gpte & VMMU_GUEST_ACCESSED) ||
+	if (!rules_fit(task->vcpu, s) ||
+	    !(gpte & VMMU_GUEST_ACCESSED || VMMU_MUTANT(ADOPT_UNACCESSED)) ||
 	    vmmu_guest_entry_kind(&rules->format.level[1], gpte) != VMMU_GUEST_ENTRY_LEAF) {
 		vmmu_shade_clear(task, s, index);
 		return;
@@ -134,8 +138,9 @@ static void adopt(struct vmmu_task *task, struct vmmu_shade *s, unsigned index, 
 	if (!(gpte & VMMU_GUEST_DIRTY))
 		wish.rights &= ~(uint32_t)VMMU_RIGHT_WRITE; /* the first write has to set it */
 	wish.gpte = gpte;
-	/* Anything but an ordinary page of memory at hand: the next access finds out. */
-	if (vmmu_shade_map(task, s, index, &wish) != VMMU_OUTCOME_RESUME)
+	outcome = vmmu_shade_map(task, s, index, &wish);
+	/* Neither a device nor a page of memory at hand: the next access finds out. */
+	if (outcome != VMMU_OUTCOME_RESUME && outcome != VMMU_OUTCOME_MMIO)
 		vmmu_shade_clear(task, s, index);
 }
 
@@ -143,7 +148,8 @@ void vmmu_shade_refresh_entry(struct vmmu_task *task, struct vmmu_shade *s, unsi
 {
 	uint64_t gpte;
 
-	if (!atomic_get(&s->sp.entries[index].raw))
+	if (!atomic_get(&s->sp.entries[index].raw) ||
+	    (VMMU_MUTANT(DEVICE_KEPT) && spte_kind(shade_get(s, index)) == VMMU_KIND_MMIO))
 		return;
 	if (!vmmu_guest_read(task, s->sp.role.space, vmmu_shade_gpte_gpa(s, index),
 			     shade_gpte_bytes(s), &gpte))
@@ -206,7 +212,8 @@ void vmmu_shade_sync(struct vmmu_task *task, struct vmmu_shade *root)
 
 		if (!s)
 			return;
-		vmmu_frame_protect(task, s->sp.role.space, s->sp.gfn);
+		if (!VMMU_MUTANT(SYNC_WRITABLE))
+			vmmu_frame_protect(task, s->sp.role.space, s->sp.gfn);
 		vmmu_section_settle(task); /* after this the guest cannot write it unseen */
 		set_unsync(task->vm, s, false);
 		vmmu_shade_refresh(task, s);

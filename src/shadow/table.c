@@ -82,7 +82,7 @@ bool vmmu_frames_mirrored(struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, en
 	uint64_t *cell = vmmu_framemap_find(&vm->frames[space].mirrored[level - 2],
 					    gfn.n >> (9u * (level - 1)));
 
-	return cell && *cell;
+	return cell && *cell && !VMMU_MUTANT(HUGE_OVER_TABLE);
 }
 
 /* ---- making ---- */
@@ -99,7 +99,7 @@ static void zap_unsync_of_frame(struct vmmu_task *task, unsigned space, vmmu_gfn
 	while (s) {
 		struct vmmu_shade *next = s->same_frame;
 
-		if (s->unsync) {
+		if (s->unsync && !VMMU_MUTANT(UNSYNC_STAYS)) {
 			vmmu_shade_zap(task, s);
 			/* Zapping may have taken others of the chain along. */
 			next = vmmu_shade_first(task->vm, space, gfn);
@@ -118,7 +118,7 @@ struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union 
 	s = vmmu_shade_find(vm, gfn, role);
 	if (s) {
 		s->writes = 0;
-		if (s->unsync)
+		if (s->unsync && !VMMU_MUTANT(LINK_STALE))
 			vmmu_shade_refresh(task, s); /* before it is linked: R32 */
 		return s;
 	}
@@ -131,7 +131,7 @@ struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union 
 	*head = s;
 	age_add(&vm->shades, s);
 	mirrored_add(vm, s, 1);
-	if (!role.direct) {
+	if (!role.direct && !VMMU_MUTANT(TABLE_WRITABLE)) {
 		/* No CPU may write the guest's table from here on, before it is read. */
 		vmmu_frame_protect(task, role.space, gfn);
 		vmmu_section_settle(task);
@@ -149,6 +149,7 @@ static void chain_remove(struct vmmu_vm *vm, struct vmmu_shade *s)
 	while (*at != s)
 		at = &(*at)->same_frame;
 	*at = s->same_frame;
+	s->same_frame = NULL; /* who still runs on it must not lead to what is freed before */
 }
 
 void vmmu_shade_zap(struct vmmu_task *task, struct vmmu_shade *s)
@@ -163,13 +164,14 @@ void vmmu_shade_zap(struct vmmu_task *task, struct vmmu_shade *s)
 		vmmu_shade_clear(task, link_shade(s->parents), link_index(s->parents));
 	chain_remove(task->vm, s);
 	age_remove(&task->vm->shades, s);
-	mirrored_add(task->vm, s, (uint64_t)-1);
+	if (!VMMU_MUTANT(MIRROR_UNCOUNTED))
+		mirrored_add(task->vm, s, (uint64_t)-1);
 	if (s->unsync) {
 		s->unsync = false;
 		task->vm->shades.unsync--;
 	}
 	stat_add(task, VMMU_STAT_SHADOW_ZAPPED, 1);
-	if (s->sp.users) {
+	if (s->sp.users && !VMMU_MUTANT(ROOT_FREED)) {
 		(void)atomic_swap(&s->sp.invalid, 1); /* whoever runs on it loads another root */
 		vmmu_debt_add_everything(task);
 	} else {
@@ -202,10 +204,10 @@ void vmmu_shades_reclaim(struct vmmu_task *task, uint64_t want)
 	struct vmmu_shades *all = &task->vm->shades;
 	struct vmmu_shade *s = all->oldest;
 
-	while (s && all->count + want > all->quota) {
+	while (s && all->count + want > all->quota && !VMMU_MUTANT(QUOTA_IGNORED)) {
 		struct vmmu_shade *next = s->newer;
 
-		if (!s->sp.users) {
+		if (!s->sp.users || VMMU_MUTANT(ROOT_RECLAIMED)) {
 			vmmu_shade_zap(task, s);
 			stat_add(task, VMMU_STAT_SHADOW_RECLAIMED, 1);
 			next = all->oldest;

@@ -15,11 +15,24 @@ static void clear_guest_entries(struct vmmu_task *task, struct vmmu_shade *s, un
 	unsigned here = VMMU_TABLE_ENTRIES / per_entry; /* guest entries in this table */
 	unsigned base = halves ? s->sp.role.quadrant * here : 0;
 
-	for (unsigned g = first; g <= last; g++) {
+	for (unsigned g = first; g <= (VMMU_MUTANT(FIRST_WRITTEN) ? first : last); g++) {
 		if (g < base || g >= base + here)
 			continue;
 		for (unsigned i = 0; i < per_entry; i++)
 			vmmu_shade_clear(task, s, (g - base) * per_entry + i);
+	}
+}
+
+void vmmu_frame_marked(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, unsigned bytes)
+{
+	struct vmmu_shade *s = vmmu_shade_first(task->vm, space, vmmu_gpa_to_gfn(gpa));
+	unsigned offset = (unsigned)(gpa.addr % VMMU_PAGE_BYTES);
+
+	for (; s; s = s->same_frame) {
+		unsigned size = shade_gpte_bytes(s);
+
+		if (shade_is_mirror(s) && size != bytes)
+			clear_guest_entries(task, s, offset / size, (offset + bytes - 1) / size);
 	}
 }
 
@@ -33,7 +46,8 @@ static void frame_written(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn
 		struct vmmu_shade *next = s->same_frame;
 		unsigned size = shade_gpte_bytes(s);
 
-		if (shade_is_mirror(s) && ++s->writes >= FLOOD && s->sp.role.level > 1) {
+		if (shade_is_mirror(s) && ++s->writes >= FLOOD && s->sp.role.level > 1 &&
+		    !VMMU_MUTANT(FLOOD_IGNORED)) {
 			vmmu_shade_zap(task, s);
 			stat_add(task, VMMU_STAT_SHADOW_FLOODED, 1);
 			next = vmmu_shade_first(task->vm, space, gfn);

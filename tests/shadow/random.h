@@ -15,13 +15,13 @@ struct random_run {
 	uint64_t check_every;
 };
 
-#define RANDOM_VARIANTS 11u
+#define RANDOM_VARIANTS 12u
 
 struct random_result {
 	uint64_t steps;      /* done before the first violation */
 	uint64_t violations; /* 0: all was well */
 	struct shadow_counts count;
-	uint64_t stores, stored_by_guest, flushes, switches, host_events, slot_events;
+	uint64_t races, stores, stored_by_guest, flushes, switches, host_events, slot_events;
 	uint64_t unsync, sync, zapped, reclaimed, flooded, pages_2m;
 	char first[512]; /* the first violation, in words */
 };

@@ -8,6 +8,12 @@ struct rig rig_new(unsigned vcpus, unsigned prefetch)
 		.prefetch = prefetch,
 		.own_locks = true,
 	};
+
+	return rig_new_of(vcpus, &options);
+}
+
+struct rig rig_new_of(unsigned vcpus, const struct shadow_options *options)
+{
 	struct shadow_slot low = {.gfn = 0, .count = RIG_FRAMES, .host = 0};
 	struct shadow_slot huge = {.gfn = RIG_HUGE, .count = 1024, .host = 512};
 	struct linear_regs regs = {
@@ -20,7 +26,7 @@ struct rig rig_new(unsigned vcpus, unsigned prefetch)
 		.pse36_width = 40,
 		.has_1g = true,
 	};
-	struct rig rig = {shadow_vm_new(&options, vcpus)};
+	struct rig rig = {.svm = shadow_vm_new(options, vcpus)};
 
 	/* Runs first: single frames lie anywhere. */
 	assert_true(sim_host_populate(rig.svm->machine, (sim_hpage_t){512}, 1024, SIM_LEVEL_2M));
@@ -79,7 +85,8 @@ struct shadow_result rig_access(struct rig *rig, unsigned vcpu, uint64_t gva, en
 	};
 	struct shadow_result r = shadow_access(rig->svm, &request);
 
-	rig_check(rig);
+	if (!rig->is_bulk || ++rig->accesses % 256 == 0 || sim_violation_count(rig->svm->machine))
+		rig_check(rig);
 	return r;
 }
 
@@ -111,4 +118,27 @@ void rig_faults(struct rig *rig, unsigned vcpu, uint64_t gva, enum linear_kind k
 uint64_t rig_stat(struct rig *rig, enum vmmu_stat stat)
 {
 	return shadow_stat(rig->svm, stat);
+}
+
+void rig_smuggle(struct rig *rig, uint64_t frame, unsigned index, uint64_t entry)
+{
+	struct shadow_vm *svm = rig->svm;
+	uint64_t page, gpa = rig_gpa(frame, index), old = shadow_peek(svm, gpa);
+
+	assert_non_null(shadow_slot_of(svm, gpa, &page));
+	sim_host_write(svm->machine, (sim_hpage_t){page}, gpa & 0xff8, entry);
+	linear_oracle_wrote(svm->oracle, sim_gpa(gpa), 8, old, entry);
+}
+
+struct vmmu_entry rig_entry(struct rig *rig, unsigned vcpu)
+{
+	struct vmmu_entry entry;
+
+	shadow_leave(rig->svm, vcpu);
+	assert_int_equal(vmmu_vcpu_enter(rig->svm->vcpu[vcpu], &entry), VMMU_OK);
+	vmmu_vcpu_leave(rig->svm->vcpu[vcpu]);
+	/* What was entered did not run: the flush that it was told of is still to be made. */
+	if (entry.flush)
+		vmmu_vcpu_moved(rig->svm->vcpu[vcpu]);
+	return entry;
 }

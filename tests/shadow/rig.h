@@ -34,10 +34,14 @@
 
 struct rig {
 	struct shadow_vm *svm;
+	bool is_bulk; /* audit now and then, not after each access */
+	unsigned accesses;
 };
 
-/* Four levels, @vcpus vCPUs on the PML4, WP = 1, NXE = 1. @never_stale: the CPUs cache nothing. */
+/* Four levels, @vcpus vCPUs on the PML4, WP = 1, NXE = 1. The CPUs forget nothing by themselves. */
 struct rig rig_new(unsigned vcpus, unsigned prefetch);
+/* With options of one's own; at least 2048 host pages. */
+struct rig rig_new_of(unsigned vcpus, const struct shadow_options *options);
 /* No violation so far, nothing found by the audit. */
 void rig_check(struct rig *rig);
 void rig_free(struct rig *rig);
@@ -59,6 +63,10 @@ void rig_faults(struct rig *rig, unsigned vcpu, uint64_t gva, enum linear_kind k
 		enum linear_privilege privilege, uint32_t error);
 struct shadow_result rig_access(struct rig *rig, unsigned vcpu, uint64_t gva, enum linear_kind kind,
 				enum linear_privilege privilege);
+/* Host and guest change an entry behind the library's back: nobody tells it. */
+void rig_smuggle(struct rig *rig, uint64_t frame, unsigned index, uint64_t entry);
+/* What the vCPU would be entered with now. */
+struct vmmu_entry rig_entry(struct rig *rig, unsigned vcpu);
 uint64_t rig_stat(struct rig *rig, enum vmmu_stat stat);
 
 #endif

@@ -272,3 +272,58 @@ void a_clean_huge_page_becomes_writable_at_the_first_write(void **state)
 	rig_writes(&rig, 0, region(2) + 0x1000, rig_gpa(RIG_HUGE + 1, 0));
 	rig_free(&rig);
 }
+
+/* What reads as all ones may be a table, too: until there is memory. */
+void tables_in_a_hole_are_forgotten_when_memory_appears(void **state)
+{
+	(void)state;
+	for (unsigned moves = 0; moves < 2; moves++) {
+		struct rig rig = rig_new(1, 1);
+		struct linear_regs regs = *shadow_regs(rig.svm, 0);
+		struct shadow_slot top = {.gfn = 0xfffff, .count = 1, .host = 128};
+		struct shadow_slot slot = {.gfn = RIG_HOLE + 16 * moves, .count = 8, .host = 136};
+
+		/* All ones in a directory of 32-bit mode without PSE: a table at the very top. */
+		assert_int_equal(shadow_slot_create(rig.svm, 2, &top), VMMU_OK);
+		assert_true(shadow_poke(rig.svm, UINT64_C(0xfffff) << 12, 4, RIG_DATA << 12 | RW));
+		if (moves)
+			assert_int_equal(shadow_slot_create(rig.svm, 3, &slot), VMMU_OK);
+		regs.mode = LINEAR_32BIT;
+		regs.cr3 = (uint64_t)RIG_HOLE << 12;
+		shadow_reset(rig.svm, 0, &regs);
+		rig_reads(&rig, 0, RIG_GVA, rig_gpa(RIG_DATA, 0));
+		rig_check(&rig);
+		if (moves)
+			assert_int_equal(shadow_slot_move(rig.svm, 3, RIG_HOLE), VMMU_OK);
+		else
+			assert_int_equal(shadow_slot_create(rig.svm, 3, &slot), VMMU_OK);
+		rig_check(&rig);
+		rig_faults(&rig, 0, RIG_GVA, LINEAR_READ, LINEAR_SUPERVISOR, 0);
+		rig_free(&rig);
+	}
+}
+
+/* One frame, a table of 8-byte entries for one vCPU and of 4-byte entries for the other: what is
+ * the accessed bit to one of them is a bit of the address to the other. */
+void an_accessed_bit_is_a_change_to_tables_of_the_other_width(void **state)
+{
+	struct rig rig = rig_new(2, 1);
+	struct linear_regs regs = *shadow_regs(rig.svm, 1);
+	const uint64_t table = RIG_SPARE, low = RIG_DATA << 12 | RW;
+	const uint64_t high = LINEAR_PRESENT | LINEAR_WRITABLE | LINEAR_USER_PAGE;
+
+	(void)state;
+	rig_poke(&rig, table, 0, high << 32 | low);
+	rig_poke(&rig, RIG_PD, 2, table << 12 | RW);
+	assert_int_equal(rig_access(&rig, 0, region(2), LINEAR_READ, LINEAR_USER).gpa,
+			 high << 32 | RIG_DATA << 12);
+	assert_true(shadow_poke(rig.svm, (table + 1) << 12, 4, table << 12 | RW));
+	regs.mode = LINEAR_32BIT;
+	regs.cr3 = (table + 1) << 12;
+	shadow_reset(rig.svm, 1, &regs);
+	rig_reads(&rig, 1, 0x1000, 0);
+	shadow_invlpg(rig.svm, 0, region(2));
+	assert_int_equal(rig_access(&rig, 0, region(2), LINEAR_READ, LINEAR_USER).gpa,
+			 (high | LINEAR_ACCESSED) << 32 | RIG_DATA << 12);
+	rig_free(&rig);
+}
