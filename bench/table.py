@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Figures side by side: as text, as Markdown, and as data for the chart."""
 import operations
+import tracking
 
 
 def number(value):
@@ -65,7 +66,7 @@ def _linux_rows(linux):
         yield text, row, nested, shadow
 
 
-def text(kvm, vmmu, linux):
+def text(kvm, vmmu, linux, tracked):
     out = []
     for group, rows in lines(kvm, vmmu):
         heads = [MODE_TEXT[mode] for mode in group.against]
@@ -86,6 +87,10 @@ def text(kvm, vmmu, linux):
             out.append(f'  {name:28}{cells[0]:>14}{cells[1]:>14}{cells[2]:>14}'
                        f'{ratio_text(nested):>8}{cells[3]:>14}{cells[4]:>14}'
                        f'{ratio_text(shadow):>8}')
+    if tracked:
+        out += ['', f'{"Tracked writes, in a Linux guest":58}{"vmmu nested":>14}{"vmmu shadow":>14}']
+        out += [f'  {name:56}{number(nested):>14}{number(shadow):>14}'
+                for name, nested, shadow in tracking.rows(tracked)]
     out.append('')
     out.append('Instructions. Ratio: vmmu / best KVM mode shown; "<" marks more than KVM.')
     return '\n'.join(out)
@@ -95,7 +100,7 @@ def _markdown_row(cells):
     return '| ' + ' | '.join(cells) + ' |'
 
 
-def markdown(kvm, mitigated, vmmu, linux):
+def markdown(kvm, mitigated, vmmu, linux, tracked):
     out = []
     for group, rows in lines(kvm, vmmu):
         with_mitigations = {id(row): None for row in rows}
@@ -124,4 +129,9 @@ def markdown(kvm, mitigated, vmmu, linux):
             cells = [number(value) or 'not yet' for value in row]
             out.append(_markdown_row([name, *cells[:3], ratio_text(nested).rstrip(' <'),
                                       *cells[3:], ratio_text(shadow).rstrip(' <')]))
+    if tracked:
+        out += ['', '**Tracked writes, in a Linux guest** (KVM has no such client to compare with)',
+                '', _markdown_row(['', 'vmmu nested', 'vmmu shadow']), '|---|--:|--:|']
+        out += [_markdown_row([name, number(nested), number(shadow)])
+                for name, nested, shadow in tracking.rows(tracked)]
     return '\n'.join(out) + '\n'
