@@ -214,6 +214,8 @@ static void apply(struct edit *e) VMMU_REQUIRES(vmmu_slots_lock)
 		if (n < e->range.end.n)
 			(void)vmmu_section_pause(&e->task);
 	}
+	trace(&e->task, VMMU_TRACE_TRACK, 0, e->range.start.n, e->range.end.n,
+	      e->kinds | (uint64_t)e->edit << 8);
 	vmmu_section_end(&e->task);
 }
 
