@@ -211,6 +211,10 @@ static bool emulate(struct sim_vm *sim, unsigned vcpu, uint64_t gpa, enum sim_ac
 	sim_watch_came_out(&sim->watch, &seen);
 	sim->tracked++;
 	page = (slot.host_base >> VMMU_PAGE_SHIFT) + vmmu_gpa_to_gfn(seen.gpa).n - slot.base.n;
+	seen.access = write              ? VMMU_ACCESS_WRITE
+		      : kind == SIM_EXEC ? VMMU_ACCESS_EXEC
+					 : VMMU_ACCESS_READ;
+	sim_watch_telling(&sim->watch, &seen);
 	if (write) {
 		sim_host_write(sim->machine, (sim_hpage_t){page}, offset, *value);
 		(void)oracle_store(sim->oracle, seen.space, (sim_gpa_t){gpa}, *value);
@@ -219,7 +223,7 @@ static bool emulate(struct sim_vm *sim, unsigned vcpu, uint64_t gpa, enum sim_ac
 		*value = sim_host_read(sim->machine, (sim_hpage_t){page}, offset);
 		check_value(sim, vcpu, gpa, *value);
 		error = vmmu_guest_accessed(sim->vm, seen.space, seen.gpa, sizeof(*value),
-					    kind == SIM_EXEC ? VMMU_ACCESS_EXEC : VMMU_ACCESS_READ);
+					    seen.access);
 	}
 	if (error != VMMU_OK)
 		sim_violation(sim->machine, "an access that came out cannot be told: %s",

@@ -105,6 +105,8 @@ bool shadow_poke(struct shadow_vm *svm, uint64_t gpa, unsigned bytes, uint64_t v
 	sim_host_write(svm->machine, (sim_hpage_t){page}, gpa & 0xff8,
 		       merged(old, gpa, bytes, value));
 	linear_oracle_wrote(svm->oracle, sim_gpa(gpa), bytes, old >> (8 * (gpa & 7)), value);
+	sim_watch_telling(&svm->watch,
+			  &(struct sim_seen){.gpa = {gpa}, .access = VMMU_ACCESS_WRITE});
 	if (vmmu_guest_written(svm->vm, 0, (vmmu_gpa_t){gpa}, bytes) != VMMU_OK)
 		sim_violation(svm->machine, "vmmu_guest_written() refuses");
 	return true;
@@ -413,6 +415,7 @@ static void end_in_tracked(struct ending *e, uint64_t gpa)
 		return;
 	}
 	e->result.value = shadow_peek(svm, gpa & ~UINT64_C(7));
+	sim_watch_telling(&svm->watch, &seen);
 	if (vmmu_guest_accessed(svm->vm, 0, (vmmu_gpa_t){gpa & ~UINT64_C(7)}, 8, seen.access) !=
 	    VMMU_OK)
 		sim_violation(svm->machine, "vmmu_guest_accessed() refuses");

@@ -46,7 +46,6 @@
 	X(TRACK_HINT, "what a fault saw without the lock decides")                                 \
 	X(TRACK_NEIGHBOURS, "tracked neighbours are prefetched")                                   \
 	X(TRACK_NO_WAIT, "unregistering does not wait for callbacks")                              \
-	X(TRACK_STILL_TOLD, "a client that is leaving is still told")                              \
 	X(TRACK_ONCE_STAYS, "a client that wants one write gets all of them")                      \
 	X(TRACK_REARM_IDLE, "rearming leaves the guest the right to write")                        \
 	X(TRACK_BELOW_ZERO, "removing what was never added is not refused")                        \

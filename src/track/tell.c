@@ -48,8 +48,7 @@ void vmmu_tell_wait(struct vmmu_vm *vm, struct vmmu_tracker *t)
 
 static bool is_told(const struct vmmu_tracker *t, vmmu_gfn_t gfn, uint32_t kind)
 {
-	return t->id && (!t->leaving || VMMU_MUTANT(TRACK_STILL_TOLD)) && t->ops->accessed &&
-	       (vmmu_track_wants(t, gfn) & kind);
+	return t->id && !t->leaving && t->ops->accessed && (vmmu_track_wants(t, gfn) & kind);
 }
 
 /*
@@ -142,8 +141,7 @@ uint32_t vmmu_tell_announce(struct vmmu_vm *vm)
 	for (unsigned i = 0; tracking && i < VMMU_TRACKERS_MAX; i++) {
 		struct vmmu_tracker *t = &tracking->trackers[i];
 
-		if (!t->id || (t->leaving && !VMMU_MUTANT(TRACK_STILL_TOLD)) ||
-		    !t->ops->region_removed)
+		if (!t->id || t->leaving || !t->ops->region_removed)
 			continue;
 		announce(t);
 		announced |= 1u << i;

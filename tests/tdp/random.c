@@ -11,6 +11,8 @@
 struct life {
 	struct sim_vm *sim;
 	struct random_result result;
+	const struct random_companion *with;
+	void *companion;
 	unsigned vcpus;
 };
 
@@ -109,6 +111,18 @@ static void step_create(struct life *l)
 				host, roll(l, 5) ? 0 : VMMU_SLOT_READONLY) == VMMU_OK;
 }
 
+static void step_delete(struct life *l, unsigned space, uint16_t id)
+{
+	enum vmmu_error error;
+
+	if (l->with)
+		l->with->slot_ends(l->companion, space, id);
+	error = sim_slot_delete(l->sim, space, id);
+	if (l->with)
+		l->with->slot_ended(l->companion, error);
+	l->result.slot_changes += error == VMMU_OK;
+}
+
 static void step_slot(struct life *l)
 {
 	unsigned space = (unsigned)roll(l, 2);
@@ -116,9 +130,11 @@ static void step_slot(struct life *l)
 
 	switch (roll(l, 6)) {
 	case 0:
-		l->result.slot_changes += sim_slot_delete(l->sim, space, id) == VMMU_OK;
+		step_delete(l, space, id);
 		break;
 	case 1:
+		if (l->with && l->with->keeps_slots)
+			break;
 		l->result.slot_changes += sim_slot_move(l->sim, space, id, some_gfn(l)) == VMMU_OK;
 		break;
 	default:
@@ -225,6 +241,8 @@ static void step(struct life *l)
 {
 	uint64_t dice = roll(l, 100);
 
+	if (l->with && roll(l, 2))
+		l->with->step(l->companion, some_gfn(l));
 	if (dice < 8)
 		step_slot(l);
 	else if (dice < 16)
@@ -255,7 +273,9 @@ static void finish(struct life *l)
 struct random_result random_life(const struct random_run *run, uint64_t check_every)
 {
 	struct sim_vm_options options = options_of(run);
-	struct life l = {.vcpus = run->vcpus, .sim = sim_vm_new(&options, run->vcpus)};
+	struct life l = {.vcpus = run->vcpus,
+			 .with = run->companion,
+			 .sim = sim_vm_new(&options, run->vcpus)};
 
 	if (!l.sim)
 		return (struct random_result){.violations = 1, .first = "no machine"};
@@ -263,11 +283,17 @@ struct random_result random_life(const struct random_run *run, uint64_t check_ev
 	l.sim->hook_context = &l;
 	(void)sim_host_populate(l.sim->machine, (sim_hpage_t){0}, HOST_PAGES / 2,
 				options.run_level);
+	if (l.with)
+		l.companion = l.with->start(l.sim);
 	while (l.result.steps < run->steps && !sim_violation_count(l.sim->machine)) {
 		step(&l);
+		if (l.with)
+			l.with->check(l.companion);
 		if (++l.result.steps % check_every == 0)
 			sim_vm_check(l.sim);
 	}
+	if (l.with)
+		l.with->end(l.companion);
 	finish(&l);
 	if (!l.result.violations)
 		sim_vm_free(l.sim);

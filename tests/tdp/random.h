@@ -5,10 +5,22 @@
 
 #include "port.h"
 
+/* Somebody who lives along, and may be NULL. Called between steps, but for the slot's end. */
+struct random_companion {
+	void *(*start)(struct sim_vm *sim);
+	void (*step)(void *companion, uint64_t gfn);
+	void (*slot_ends)(void *companion, unsigned space, uint16_t id);
+	void (*slot_ended)(void *companion, enum vmmu_error error);
+	void (*check)(void *companion);
+	void (*end)(void *companion);
+	bool keeps_slots; /* slots cannot be moved */
+};
+
 struct random_run {
 	uint64_t seed;
 	uint64_t steps;
 	unsigned vcpus;
+	const struct random_companion *companion;
 	unsigned variant; /* 0 .. RANDOM_VARIANTS-1: format, levels, locks, host memory */
 };
 
