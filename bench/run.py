@@ -21,6 +21,7 @@ import kvm  # noqa: E402
 import linux  # noqa: E402
 import machine  # noqa: E402
 import table  # noqa: E402
+import tracking  # noqa: E402
 
 QEMU_SERIES = '7.2.'
 MMUS = ('npt', 'shadow')
@@ -138,6 +139,14 @@ def measure_linux(session, shadow):
     return results
 
 
+def measure_tracking(session):
+    results = {mmu: session.step(f'tracked writes, {mmu}',
+                                 lambda m=mmu: tracking.measure(session.build, m, 120), {})
+               for mmu in MMUS}
+    session.keep('tracking', results)
+    return results
+
+
 def renew_tables(path, tables):
     """Replace what stands between the two marks of the document."""
     begin, end = '<!-- tables: bench/run.py --docs -->\n', '<!-- end of tables -->'
@@ -178,8 +187,9 @@ def main():
     mitigated = {} if arguments.quick else session.step(
         'Linux KVM, mitigations on', lambda: measure_kvm(session, kvm.FULL, True, 1), {})
     guests = {} if arguments.quick else measure_linux(session, bool(vmmu['shadow']))
+    tracked = {} if arguments.quick else measure_tracking(session)
     session.progress.clear()
-    print(table.text(kvms, mitigated, vmmu, guests))
+    print(table.text(kvms, mitigated, vmmu, guests, tracked))
     print(f'QEMU {version}, {time.monotonic() - begin:.0f} s.')
     for folder in [session.folder] + ([arguments.docs] if arguments.docs else []):
         trouble = chart.draw(table.lines(kvms, vmmu), os.path.join(folder, 'performance.svg'))
@@ -187,7 +197,7 @@ def main():
         session.complaints.append(f'chart: {trouble}')
     if arguments.docs and not session.complaints:
         renew_tables(os.path.join(arguments.docs, 'performance.md'),
-                     table.markdown(kvms, mitigated, vmmu, guests))
+                     table.markdown(kvms, mitigated, vmmu, guests, tracked))
     for complaint in session.complaints:
         print(f'bench: not trusted: {complaint}')
     return 0 if kvms or any(vmmu.values()) else 1

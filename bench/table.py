@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Figures side by side: as text, as Markdown, and as data for the chart."""
 import operations
+import tracking
 
 
 def number(value):
@@ -72,7 +73,7 @@ def _best_mitigated(group, rows, mitigated, vmmu):
     return [found.get(row.text) for row in rows]
 
 
-def text(kvm, mitigated, vmmu, linux):
+def text(kvm, mitigated, vmmu, linux, tracked):
     out = []
     for group, rows in lines(kvm, vmmu):
         protected = _best_mitigated(group, rows, mitigated, vmmu)
@@ -97,6 +98,10 @@ def text(kvm, mitigated, vmmu, linux):
             out.append(f'  {name:28}{cells[0]:>14}{cells[1]:>14}{cells[2]:>14}'
                        f'{ratio_text(nested):>8}{cells[3]:>14}{cells[4]:>14}'
                        f'{ratio_text(shadow):>8}')
+    if tracked:
+        out += ['', f'{"Tracked writes, in a Linux guest":58}{"vmmu nested":>14}{"vmmu shadow":>14}']
+        out += [f'  {name:56}{number(nested):>14}{number(shadow):>14}'
+                for name, nested, shadow in tracking.rows(tracked)]
     out.append('')
     out.append('Instructions. Ratio: vmmu / best KVM mode shown; "<" marks more than KVM.')
     if mitigated:
@@ -108,7 +113,7 @@ def _markdown_row(cells):
     return '| ' + ' | '.join(cells) + ' |'
 
 
-def markdown(kvm, mitigated, vmmu, linux):
+def markdown(kvm, mitigated, vmmu, linux, tracked):
     out = []
     for group, rows in lines(kvm, vmmu):
         protected = _best_mitigated(group, rows, mitigated, vmmu)
@@ -134,4 +139,9 @@ def markdown(kvm, mitigated, vmmu, linux):
             cells = [number(value) or 'not yet' for value in row]
             out.append(_markdown_row([name, *cells[:3], ratio_text(nested).rstrip(' <'),
                                       *cells[3:], ratio_text(shadow).rstrip(' <')]))
+    if tracked:
+        out += ['', '**Tracked writes, in a Linux guest** (KVM has no such client to compare with)',
+                '', _markdown_row(['', 'vmmu nested', 'vmmu shadow']), '|---|--:|--:|']
+        out += [_markdown_row([name, number(nested), number(shadow)])
+                for name, nested, shadow in tracking.rows(tracked)]
     return '\n'.join(out) + '\n'

@@ -11,6 +11,7 @@
  * --toggle-collect=measured the instructions of it and nothing else are counted.
  */
 #include "rig.h"
+#include "track.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -264,6 +265,11 @@ static const struct operation operations[] = {
 	{"slot_create_delete_10000", prepare_10000_slots, run_slot_cycle, NULL, 20, 1},
 	{"slot_create_delete_512m", prepare_slot_cycle_mapped, run_slot_cycle, NULL, 100, 1},
 	{"slot_delete_512m", prepare_slot_cycle_mapped, run_slot_delete_mapped, NULL, 1, 1},
+	{"track_add_4k", prepare_track_small, run_track_add, NULL, 400, 1},
+	{"track_add_2m", prepare_track_huge, run_track_add_huge, NULL, 400, 1},
+	{"track_remove_4k", prepare_track_remove, run_track_remove, NULL, 400, 1},
+	{"track_write", prepare_track_write, run_track_write, NULL, 1000, 1},
+	{"track_write_untracked", prepare_small, run_untracked_write, NULL, 1000, 1},
 	{"audit", prepare_zap, run_audit, NULL, 4, GIB_FRAMES / 8},
 };
 /* clang-format on */
@@ -316,6 +322,7 @@ int main(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "memory") == 0) {
 		memory_of("4k", VMMU_LEVEL_4K, 1);
 		memory_of("2m", VMMU_LEVEL_2M, BLOCK_FRAMES);
+		print_track_memory();
 		return 0;
 	}
 	for (unsigned i = 0; i < OPERATION_COUNT; i++) {

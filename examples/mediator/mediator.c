@@ -10,6 +10,7 @@
 #include "mediator.h"
 
 #define NEVER_VALIDATED UINT64_MAX /* no generation of slots that are at rest */
+#define READ_ENTRIES 64u           /* at a time */
 
 static void lock(struct mediator *mediator)
 {
@@ -88,19 +89,30 @@ static bool entry_update(struct mediator *mediator, struct mediator_entry *entry
 
 /* --- pages of the table --- */
 
+static bool entries_read(struct mediator *mediator, const struct mediator_page *page,
+			 unsigned first, unsigned count, uint64_t raw[])
+{
+	vmmu_gpa_t gpa = {vmmu_gfn_to_gpa(page->gfn).addr + 8u * first};
+
+	return mediator->ops->read(mediator->host, gpa, raw, 8u * count);
+}
+
 /* Return: entries that have changed. */
 static unsigned page_read(struct mediator *mediator, struct mediator_page *page, unsigned first,
 			  unsigned count)
 {
-	vmmu_gpa_t gpa = {vmmu_gfn_to_gpa(page->gfn).addr + 8u * first};
+	uint64_t raw[READ_ENTRIES];
 	unsigned changed = 0;
 
-	for (unsigned i = first; i < first + count; i++, gpa.addr += 8) {
-		uint64_t raw = 0;
+	while (count) {
+		unsigned some = count < READ_ENTRIES ? count : READ_ENTRIES;
+		bool there = entries_read(mediator, page, first, some, raw);
 
-		if (!mediator->ops->read(mediator->host, gpa, &raw, sizeof(raw)))
-			raw = 0;
-		changed += entry_update(mediator, &page->entries[i], raw);
+		for (unsigned i = 0; i < some; i++)
+			changed += entry_update(mediator, &page->entries[first + i],
+						there ? raw[i] : 0);
+		first += some;
+		count -= some;
 	}
 	return changed;
 }
@@ -419,11 +431,9 @@ unsigned mediator_check(struct mediator *mediator)
 		struct mediator_page *page = &mediator->pages[i];
 
 		for (unsigned k = 0; k < MEDIATOR_PAGE_ENTRIES && !page->dirty; k++) {
-			vmmu_gpa_t gpa = {vmmu_gfn_to_gpa(page->gfn).addr + 8u * k};
 			uint64_t raw = 0;
 
-			if (is_tracked(page) &&
-			    !mediator->ops->read(mediator->host, gpa, &raw, sizeof(raw)))
+			if (is_tracked(page) && !entries_read(mediator, page, k, 1, &raw))
 				raw = 0;
 			wrong += !entry_is_right(mediator, &page->entries[k], raw, slots_changed);
 		}

@@ -31,14 +31,16 @@
 #define MEDIATOR_WRITABLE (UINT64_C(1) << 1)
 #define MEDIATOR_FRAME UINT64_C(0x000ffffffffff000)
 
-/* Writes to a page between two submissions that cost as much as reading the page again. */
-#define MEDIATOR_HOT_WRITES 32u
+/* Writes to a page between two submissions, above which it is read as a whole instead: in the
+ * reference hypervisor that costs as much as five writes that are told. */
+#define MEDIATOR_HOT_WRITES 8u
 /* Submissions in a row that find a page calm, before each of its writes is told again. */
 #define MEDIATOR_CALM_TURNS 8u
 
 /* What the mediator asks of the embedder. */
 struct mediator_host {
-	/* Copy whole 8-byte words out of guest memory, each by one load. False: no memory. */
+	/* Copy 8-byte words out of one page of guest memory, each by one load. False: no memory
+	 * there. */
 	bool (*read)(void *host, vmmu_gpa_t gpa, void *to, uint32_t bytes);
 	/* The host frame behind a guest frame, pinned until frame_put. False: there is none. */
 	bool (*frame_get)(void *host, vmmu_gfn_t gfn, vmmu_pfn_t *pfn);

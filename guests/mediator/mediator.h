@@ -37,7 +37,7 @@ enum device_register {
 enum { STATUS_OK, STATUS_FAULT };
 enum { SLOT_DELETE = 1, SLOT_CREATE, SLOT_MOVE };
 #define HOT_NEVER UINT32_MAX
-#define HOT_USUAL 32
+#define HOT_USUAL 8
 
 enum {
 	TABLE_PAGES = 2,

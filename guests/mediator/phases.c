@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-enum { ROUNDS = 8, HOT_WRITES = 5000, COST_WRITES = 1000 };
+enum { ROUNDS = 8, HOT_WRITES = 5000, COST_TIMES = 1000 };
 
 static void rounds(struct mediator_work *work, unsigned count)
 {
@@ -193,30 +193,61 @@ static int compare(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-/* Ticks of one store, the median of many: interrupts fall into few of them. */
-static uint64_t store_ticks(volatile uint64_t *at)
+static uint64_t ticks[COST_TIMES];
+
+/* Interrupts fall into few of many times. */
+static void say_median(const char *name)
 {
-	static uint64_t ticks[COST_WRITES];
+	qsort(ticks, COST_TIMES, sizeof(ticks[0]), compare);
+	work_say("mediator %s %llu", name, (unsigned long long)ticks[COST_TIMES / 2]);
+}
+
+/* One store. */
+static __attribute__((noinline)) void stores(volatile uint64_t *at)
+{
 	uint64_t value = *at;
 
-	for (unsigned i = 0; i < COST_WRITES; i++) {
+	for (unsigned i = 0; i < COST_TIMES; i++) {
 		uint64_t begin = __builtin_ia32_rdtsc();
 
 		*at = value;
 		ticks[i] = __builtin_ia32_rdtsc() - begin;
 	}
-	qsort(ticks, COST_WRITES, sizeof(ticks[0]), compare);
-	return ticks[COST_WRITES / 2];
+}
+
+/* A command that copies nothing, with or without a store before it. */
+static void commands(volatile uint64_t *at)
+{
+	uint64_t value = at ? *at : 0;
+
+	for (unsigned i = 0; i < COST_TIMES; i++) {
+		uint64_t begin = __builtin_ia32_rdtsc();
+
+		if (at)
+			*at = value;
+		device_set(DEVICE_COPY, 0);
+		ticks[i] = __builtin_ia32_rdtsc() - begin;
+	}
 }
 
 void cost_measure(struct mediator_work *work)
 {
 	uint64_t told = device_get(DEVICE_WRITES);
 
-	work_say("mediator ticks_per_untracked_write %llu",
-		 (unsigned long long)store_ticks(work->pool[0].at));
+	stores(work->pool[0].at);
+	say_median("ticks_per_untracked_write");
 	work_check("writes told meanwhile", told, device_get(DEVICE_WRITES));
-	work_say("mediator ticks_per_tracked_write %llu",
-		 (unsigned long long)store_ticks(work->table[0]));
-	work_check("writes told meanwhile", told + COST_WRITES, device_get(DEVICE_WRITES));
+	stores(work->table[0]);
+	work_check("writes told meanwhile", told + COST_TIMES, device_get(DEVICE_WRITES));
+	say_median("ticks_per_tracked_write");
+	commands(NULL);
+	say_median("ticks_per_command");
+	/* Both pages of the table go to dirty-once mode at their next write, and stay there. */
+	device_set(DEVICE_HOT, 0);
+	commands(work->table[0]);
+	say_median("ticks_per_write_and_command_once");
+	told = device_get(DEVICE_WRITES);
+	commands(work->table[0]);
+	work_check("writes told meanwhile", told + COST_TIMES, device_get(DEVICE_WRITES));
+	device_set(DEVICE_HOT, HOT_NEVER);
 }

@@ -23,7 +23,9 @@ extern "C" {
 	X(ROOT, 5, "root: a = table pfn, b = 1 created, 2 invalidated, 3 freed, c = space")        \
 	X(INVALIDATE, 6, "host invalidation: a = first gfn, b = end; c = 1, 2: begin, end; "       \
 	  "c = 3, 4: the same with host addresses")                                            \
-	X(DEAD, 7, "a check failed and the VM is dead: a, b, c as the check says")
+	X(DEAD, 7, "a check failed and the VM is dead: a, b, c as the check says")                 \
+	X(TRACK, 8, "tracking changed: a = first gfn, b = end, c = kinds | (0 add, 1 remove, "     \
+	  "2 once, 3 always, 4 rearm) << 8")
 
 enum vmmu_trace_kind {
 #define VMMU_TRACE_ENUM(name, value, text) VMMU_TRACE_##name = (value),

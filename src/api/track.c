@@ -12,8 +12,6 @@
 #include "api/engines.h"
 #include "vm.h"
 
-#define PAGES_AT_A_TIME VMMU_RESERVE_PAGES
-
 /* ---- registration ---- */
 
 static struct vmmu_tracking *tracking_make(struct vmmu_vm *vm)
@@ -150,11 +148,20 @@ static enum vmmu_error check_cells(const struct edit *e) VMMU_REQUIRES(vmmu_slot
 	return error;
 }
 
+/* Pages to reserve for the cells of these frames: two for each 512 frames, and one above them. */
+static unsigned pages_for(uint64_t start, uint64_t end)
+{
+	uint64_t pages = 2 * ((end - 1) / VMMU_TABLE_ENTRIES - start / VMMU_TABLE_ENTRIES + 1) + 1;
+
+	return pages < VMMU_RESERVE_PAGES ? (unsigned)pages : VMMU_RESERVE_PAGES;
+}
+
 /* Cells for the whole range; they count nothing yet. */
 static enum vmmu_error make_cells(struct edit *e) VMMU_REQUIRES(vmmu_slots_lock)
 {
 	uint64_t n = e->range.start.n;
 
+	/* As often as it takes: each round uses up what was reserved. */
 	for (;;) {
 		vmmu_section_begin(&e->task);
 		/* One frame of each page of cells: they come by 512. */
@@ -163,7 +170,7 @@ static enum vmmu_error make_cells(struct edit *e) VMMU_REQUIRES(vmmu_slots_lock)
 		vmmu_section_end(&e->task);
 		if (n >= e->range.end.n)
 			return VMMU_OK;
-		if (!vmmu_reserve_fill(e->task.vm, &e->cache.reserve, PAGES_AT_A_TIME))
+		if (!vmmu_reserve_fill(e->task.vm, &e->cache.reserve, pages_for(n, e->range.end.n)))
 			return VMMU_ENOMEM;
 	}
 }
@@ -207,6 +214,8 @@ static void apply(struct edit *e) VMMU_REQUIRES(vmmu_slots_lock)
 		if (n < e->range.end.n)
 			(void)vmmu_section_pause(&e->task);
 	}
+	trace(&e->task, VMMU_TRACE_TRACK, 0, e->range.start.n, e->range.end.n,
+	      e->kinds | (uint64_t)e->edit << 8);
 	vmmu_section_end(&e->task);
 }
 

@@ -103,28 +103,34 @@ static void say_entry(struct vmmu_teller *t, const struct vmmu_iter *it)
 	}
 }
 
-static void say_access(struct vmmu_teller *t, const char *verb, bool granted, bool slot,
-		       bool allowed)
+/* What comes of accesses to a frame. */
+struct prospect {
+	const struct vmmu_slot *slot;
+	uint32_t granted, tracked; /* enum vmmu_access bits */
+};
+
+static void say_access(struct vmmu_teller *t, const char *verb, const struct prospect *p,
+		       uint32_t access)
 {
 	vmmu_text_add(&t->text, verb);
-	if (granted)
+	if (p->granted & access)
 		vmmu_text_add(&t->text, ": goes through");
-	else if (!slot)
+	else if (!p->slot)
 		vmmu_text_add(&t->text, ": comes out as mmio");
-	else if (!allowed)
+	else if (access & ~vmmu_slot_access(p->slot))
 		vmmu_text_add(&t->text, ": comes out as readonly");
+	else if (p->tracked & access)
+		vmmu_text_add(&t->text, ": comes out as tracked");
 	else
 		vmmu_text_add(&t->text, ": faults, and an entry is installed");
 	vmmu_teller_say(t);
 }
 
-static void say_accesses(struct vmmu_teller *t, uint32_t granted, const struct vmmu_slot *slot)
+static void say_accesses(struct vmmu_teller *t, const struct prospect *p)
 {
-	uint32_t allowed = slot ? vmmu_slot_access(slot) : 0;
-
-	say_access(t, "a read", granted & VMMU_ACCESS_READ, slot, true);
-	say_access(t, "a write", granted & VMMU_ACCESS_WRITE, slot, allowed & VMMU_ACCESS_WRITE);
-	say_access(t, "a fetch", granted & VMMU_ACCESS_EXEC, slot, true);
+	say_access(t, "a read", p, VMMU_ACCESS_READ);
+	say_access(t, "a write", p, VMMU_ACCESS_WRITE);
+	say_access(t, "a fetch", p, VMMU_ACCESS_EXEC);
 }
 
 static void explain(struct vmmu_task *task, struct vmmu_teller *t, unsigned space, vmmu_gfn_t gfn)
@@ -132,6 +138,7 @@ static void explain(struct vmmu_task *task, struct vmmu_teller *t, unsigned spac
 {
 	struct vmmu_vm *vm = task->vm;
 	const struct vmmu_slot *slot = vmmu_slots_find(vmmu_slots_now(&vm->spaces[space]), gfn);
+	struct prospect prospect = {.slot = slot, .tracked = vmmu_tracked_kinds(vm, gfn)};
 	struct vmmu_sp *root = vm->roots;
 	struct vmmu_iter it;
 
@@ -141,7 +148,7 @@ static void explain(struct vmmu_task *task, struct vmmu_teller *t, unsigned spac
 	if (!root || gfn.n >= vm->gfn_end.n) {
 		vmmu_text_add(&t->text, root ? "beyond what the tables map" : "root: none yet");
 		vmmu_teller_say(t);
-		say_accesses(t, 0, slot);
+		say_accesses(t, &prospect);
 		return;
 	}
 	vmmu_text_add(&t->text, "root: ");
@@ -155,7 +162,8 @@ static void explain(struct vmmu_task *task, struct vmmu_teller *t, unsigned spac
 		vmmu_iter_descend(&it, gfn);
 		say_entry(t, &it);
 	}
-	say_accesses(t, spte_access(&vm->fmt, it.old), slot);
+	prospect.granted = spte_access(&vm->fmt, it.old);
+	say_accesses(t, &prospect);
 }
 
 enum vmmu_error vmmu_explain(struct vmmu_vm *vm, unsigned space, vmmu_gpa_t gpa, vmmu_line_fn *emit,

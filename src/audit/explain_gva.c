@@ -69,8 +69,8 @@ static struct vmmu_shade *say_shadow(struct vmmu_teller *t, struct vmmu_task *ta
 	return child ? shade_of(child) : NULL;
 }
 
-static void say_result(struct vmmu_teller *t, enum vmmu_walk_status status,
-		       const struct vmmu_walk_result *walk)
+static void say_result(struct vmmu_teller *t, const struct vmmu_vm *vm,
+		       enum vmmu_walk_status status, const struct vmmu_walk_result *walk)
 {
 	switch (status) {
 	case VMMU_WALK_OK:
@@ -79,6 +79,8 @@ static void say_result(struct vmmu_teller *t, enum vmmu_walk_status status,
 		vmmu_text_add(&t->text, walk->writable ? ", writable" : ", read-only");
 		vmmu_text_add(&t->text, walk->user ? ", user" : ", supervisor");
 		vmmu_text_add(&t->text, walk->executable ? ", executable" : ", no execute");
+		if (vmmu_tracked_kinds(vm, vmmu_gpa_to_gfn(walk->gpa)))
+			vmmu_text_add(&t->text, "; tracked");
 		break;
 	case VMMU_WALK_FAULT:
 		vmmu_text_add(&t->text, "the guest's tables refuse a read: page fault, code ");
@@ -128,7 +130,7 @@ enum vmmu_error vmmu_explain_gva(struct vmmu_vcpu *vcpu, vmmu_gva_t gva, vmmu_li
 			s = say_shadow(&t, task, s, gva.addr);
 		vmmu_teller_say(&t);
 	}
-	say_result(&t, status, &walk);
+	say_result(&t, task->vm, status, &walk);
 	vmmu_section_end(task);
 	return VMMU_OK;
 }

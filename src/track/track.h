@@ -72,7 +72,7 @@ uint32_t vmmu_tracked_kinds(const struct vmmu_vm *vm, vmmu_gfn_t gfn);
 /* Is a frame of the huge page around @gfn tracked? Context: mmu lock in any mode. */
 bool vmmu_tracked_around(const struct vmmu_vm *vm, vmmu_gfn_t gfn, enum vmmu_level level);
 
-/* What can be done to a client's cell. */
+/* What can be done to a client's cell. The first five are numbers in trace records. */
 enum vmmu_track_edit {
 	VMMU_TRACK_ADD,
 	VMMU_TRACK_REMOVE,

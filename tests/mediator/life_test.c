@@ -204,7 +204,7 @@ static void a_page_that_has_calmed_down_is_told_of_each_write_again(void **state
 		(void)rig_store(rig, 0, rig_gpa(TABLE, i), rig_entry(RIG_LOW));
 	for (unsigned i = 0; i <= MEDIATOR_CALM_TURNS; i++)
 		mediator_submit(&rig->mediator);
-	for (unsigned i = 0; i < 10; i++) {
+	for (unsigned i = 0; i < MEDIATOR_HOT_WRITES; i++) {
 		assert_int_equal(rig_store(rig, 0, rig_gpa(TABLE, i), rig_entry(RIG_HIGH + i)),
 				 VMMU_OUTCOME_TRACKED);
 		assert_int_equal(rig_find(rig, i).n, rig_frame(rig, RIG_HIGH + i).n);

@@ -88,7 +88,7 @@ static bool host_read(void *host, vmmu_gpa_t gpa, void *to, uint32_t bytes)
 	struct rig *rig = host;
 	uint64_t *words = to;
 
-	if (rig->on_read && gpa.addr == rig->on_read_gpa)
+	if (rig->on_read && rig->on_read_gpa - gpa.addr < bytes)
 		rig->on_read(rig);
 	for (uint32_t i = 0; from && i < bytes / 8; i++)
 		words[i] = atomic_load(&from[i]);

@@ -29,6 +29,7 @@ struct patient {
 		size_t bytes;
 	} poke[PATIENT_POKES_MAX];
 	unsigned pokes;
+	vmmu_tracker_id_t client;
 };
 
 struct breakage {
@@ -38,7 +39,8 @@ struct breakage {
 	const char *words;    /* part of a finding's text */
 	bool names_frame;     /* the text names this frame: */
 	uint64_t gfn;
-	bool direct; /* needs a VM without guest_page: slot 0 alone, 5 is mapped */
+	bool direct;  /* needs a VM without guest_page: slot 0 alone, 5 is mapped */
+	bool tracked; /* needs a client that tracks writes to frame 0x20 */
 	void (*apply)(struct patient *patient);
 };
 

@@ -58,6 +58,46 @@ static void leaf_of_another_host_frame(struct patient *p)
 	set_entry(p, 5, VMMU_LEVEL_4K, raw_of(p, 5, VMMU_LEVEL_4K) + VMMU_PAGE_BYTES);
 }
 
+/* ---- I2, I14 ---- */
+
+static void leaf_allows_a_tracked_write(struct patient *p)
+{
+	set_entry(p, 0x20, VMMU_LEVEL_4K, raw_of(p, 0x20, VMMU_LEVEL_4K) | p->vm->fmt.write);
+}
+
+static struct vmmu_tracking *tracking_of(const struct patient *p)
+{
+	return vmmu_tracking_of(p->vm);
+}
+
+static void client_forgets_its_frame(struct patient *p)
+{
+	uint64_t *cell = vmmu_framemap_find(&tracking_of(p)->trackers[0].cells, 0x20);
+
+	PATIENT_POKE(p, *cell, 0);
+}
+
+static void large_page_counts_one_frame_too_many(struct patient *p)
+{
+	uint64_t *cell = vmmu_framemap_find(&tracking_of(p)->regions[0], 0);
+
+	PATIENT_POKE(p, *cell, 2);
+}
+
+static void one_tracked_frame_too_many(struct patient *p)
+{
+	PATIENT_POKE(p, p->vm->tracked, 2);
+}
+
+static void slot_shrinks_behind_a_tracked_frame(struct patient *p)
+{
+	struct vmmu_slot_set *set = vmmu_slots_now(&p->vm->spaces[0]);
+
+	PATIENT_POKE(p, set->chunk[0]->slots[0].count, 0x20);
+	set = vmmu_slots_now(&p->vm->spaces[1]);
+	PATIENT_POKE(p, set->chunk[0]->slots[0].count, 0x20);
+}
+
 /* ---- I6, I7 ---- */
 
 static void link_is_lost(struct patient *p)
@@ -225,6 +265,20 @@ const struct breakage breakages[] = {
 	 .words = "larger than slot or configuration allow", true, 0x600},
 	{NAME(leaf_of_another_host_frame), .how = "a leaf's frame moves by one", .found_as = {1},
 	 .words = "another host frame than its slot names", true, 5, true},
+	{NAME(leaf_allows_a_tracked_write), .how = "a tracked frame's leaf gets the write bit",
+	 .found_as = {2}, .words = "a leaf allows what a client tracks", true, 0x20,
+	 .tracked = true},
+	{NAME(client_forgets_its_frame), .how = "a client's counts of a frame are cleared",
+	 .found_as = {2}, .words = "clients that track a frame: kept 256, counted 0",
+	 .tracked = true},
+	{NAME(large_page_counts_one_frame_too_many),
+	 .how = "a large page counts a tracked frame too many", .found_as = {2},
+	 .words = "tracked frames of a large page: kept 2, counted 1", .tracked = true},
+	{NAME(slot_shrinks_behind_a_tracked_frame), .how = "a slot ends before a tracked frame",
+	 .found_as = {1, 14}, .words = "a frame is tracked that is in no slot: kept 32",
+	 .tracked = true},
+	{NAME(one_tracked_frame_too_many), .how = "the count of tracked frames goes up by one",
+	 .found_as = {16}, .words = "tracked frames: kept 2, counted 1", .tracked = true},
 	{NAME(link_is_lost), .how = "the entry that links a table is cleared", .found_as = {6},
 	 .words = "tables that entries or root list point to"},
 	{NAME(root_is_not_on_the_list), .how = "a root is taken off the list", .found_as = {6},

@@ -110,6 +110,10 @@ uint64_t slot_pages_held(const struct sim_vm *sim)
 		pages += pages_of_space(&vm->spaces[space]);
 	for (const struct vmmu_vcpu *v = vm->vcpus; v; v = v->next)
 		pages += 1 + v->cache.count;
+	/* What clients track: their page, and the cells. */
+	pages += vmmu_tracking_of(vm) != NULL;
+	for (const struct vmmu_page_log *log = vm->frame_pages; log; log = log->next)
+		pages += 1 + log->count;
 	return pages + pool_pages(&vm->pages) + atomic_get(&vm->pages.live) +
 	       atomic_get(&vm->pages.retired_count);
 }

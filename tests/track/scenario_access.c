@@ -2,8 +2,27 @@
 /* What comes out, what passes, and who is told. */
 #include "scenario.h"
 
+#include <string.h>
+
 #include "../tdp/rig.h"
 #include "client.h"
+
+static void note_line(void *context, const char *line)
+{
+	bool *said = context;
+
+	*said |= !strcmp(line, "a write: comes out as tracked");
+	assert_int_not_equal(strcmp(line, "a write: faults, and an entry is installed"), 0);
+}
+
+static void check_explanation(struct sim_vm *sim, uint64_t gfn)
+{
+	vmmu_gpa_t gpa = {gfn << VMMU_PAGE_SHIFT};
+	bool said = false;
+
+	assert_int_equal(vmmu_explain(sim->vm, 0, gpa, note_line, &said), VMMU_OK);
+	assert_true(said);
+}
 
 void a_tracked_write_comes_out_once_and_is_told(void **state)
 {
@@ -20,6 +39,7 @@ void a_tracked_write_comes_out_once_and_is_told(void **state)
 		rig_write(sim, 0, 6);
 		rig_write(sim, 1, 8);
 		assert_int_equal(c.told, 0);
+		check_explanation(sim, 7);
 		rig_write(sim, 0, 7);
 		client_was_told(&c, 1, 7, CLIENT_WRITE);
 		assert_int_equal(c.log[0].bytes, 8);

@@ -53,6 +53,7 @@ struct world {
 	uint64_t free_page, free_count, free_list[ARENA_PAGES];
 	struct cpu cpu[VCPUS];
 	atomic_uint kicks;
+	vmmu_tracker_id_t shared;
 	/* writes that CPUs did by themselves; writes told to the checker */
 	_Atomic uint64_t passed[FRAMES], told[FRAMES];
 	_Atomic uint64_t ends, wrong;
@@ -320,7 +321,7 @@ static void check_range(struct world *w, vmmu_tracker_id_t id, uint64_t start, u
 		told_after = 0;
 		for (uint64_t n = start; n < end; n++)
 			told_after += atomic_load(&w->told[n]);
-	} while (told_after - told_before < changed);
+	} while (told_after - told_before < changed && !atomic_load(&w->wrong));
 	if (vmmu_track_remove(w->vm, id, range(start, end), VMMU_ACCESS_WRITE) != VMMU_OK)
 		atomic_fetch_add(&w->wrong, 1);
 }
@@ -340,6 +341,19 @@ static void *run_checker(void *context)
 	}
 	if (vmmu_tracker_unregister(w->vm, id) != VMMU_OK)
 		atomic_fetch_add(&w->wrong, 1);
+	return NULL;
+}
+
+/* R9: two of these on one frame. */
+static void *run_counter(void *context)
+{
+	struct world *w = context;
+	vmmu_tracker_id_t id = w->shared;
+
+	for (unsigned i = 0; i < ROUNDS; i++)
+		if (vmmu_track_add(w->vm, id, range(7, 8), VMMU_ACCESS_WRITE) != VMMU_OK ||
+		    vmmu_track_remove(w->vm, id, range(7, 8), VMMU_ACCESS_WRITE) != VMMU_OK)
+			atomic_fetch_add(&w->wrong, 1);
 	return NULL;
 }
 
@@ -549,9 +563,35 @@ static void clients_and_faulting_vcpus_under_shadow_paging(void **state)
 	live(true);
 }
 
+/* R9 */
+static void two_threads_add_and_remove_one_frame(void **state)
+{
+	struct world *w = world_new(false);
+	uint64_t values[VMMU_STAT_COUNT];
+	pthread_t thread[2];
+
+	(void)state;
+	assert_int_equal(vmmu_tracker_register(w->vm, &checker_ops, w, &w->shared), VMMU_OK);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, run_counter, w), 0);
+	for (unsigned i = 0; i < ROUNDS; i++)
+		write_frame(&w->cpu[0], 7 << 12);
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(thread[i], NULL);
+	assert_int_equal(atomic_load(&w->wrong), 0);
+	vmmu_stats_read(w->vm, values);
+	assert_int_equal(values[VMMU_STAT_TRACK_FRAMES], 0);
+	assert_int_equal(vmmu_track_remove(w->vm, w->shared, range(7, 8), VMMU_ACCESS_WRITE),
+			 VMMU_ENOENT);
+	assert_int_equal(vmmu_audit(w->vm, finding, NULL), 0);
+	assert_int_equal(vmmu_tracker_unregister(w->vm, w->shared), VMMU_OK);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(two_threads_add_and_remove_one_frame),
 		cmocka_unit_test(clients_and_faulting_vcpus_under_nested_paging),
 		cmocka_unit_test(clients_and_faulting_vcpus_under_shadow_paging),
 	};
