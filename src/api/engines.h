@@ -18,14 +18,14 @@ void vmmu_zap_slot(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range
 	VMMU_REQUIRES(vmmu_mmu_lock);
 /* Nothing of what is there is used any more once the debt is paid. */
 void vmmu_invalidate_everything(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
-/* No entry allows these kinds of access to the frames any more, in any space. Short ranges. */
-void vmmu_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
-	VMMU_REQUIRES(vmmu_mmu_lock);
 /* The frames become memory: what a guest read in their place is outdated. */
 void vmmu_zap_hole(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 void vmmu_zap_everything(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
 /* Have the root that the vCPU must run on. Context: its thread, no locks. */
 enum vmmu_error vmmu_load_root(struct vmmu_vcpu *vcpu);
+/* No entry allows these kinds of access to the frames any more, in any space. Short ranges. */
+void vmmu_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
+	VMMU_REQUIRES(vmmu_mmu_lock);
 
 #endif

@@ -122,13 +122,6 @@ void vmmu_tdp_zap_space(struct vmmu_task *task, unsigned space, struct vmmu_gfn_
 	VMMU_REQUIRES(vmmu_mmu_lock);
 
 /**
- * vmmu_tdp_forbid() - no entry of any root, of any space, allows these kinds of access to the
- * frames any more. Huge leaves over them go. Short ranges: does not pause.
- */
-void vmmu_tdp_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
-	VMMU_REQUIRES(vmmu_mmu_lock);
-
-/**
  * vmmu_tdp_invalidate_all() - no vCPU enters on what is there now. Owes a flush of everything; once
  * that is paid, the roots wait to be taken apart.
  */
@@ -145,5 +138,14 @@ void vmmu_tdp_zap_all(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
  * Context: no locks; faults go on meanwhile.
  */
 bool vmmu_tdp_work(struct vmmu_task *task, uint64_t tables) VMMU_EXCLUDES(vmmu_mmu_lock);
+
+/* ---- forbid.c ---- */
+
+/**
+ * vmmu_tdp_forbid() - no entry of any root, of any space, allows these kinds of access to the
+ * frames any more. Huge leaves over them go. Short ranges: does not pause.
+ */
+void vmmu_tdp_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
+	VMMU_REQUIRES(vmmu_mmu_lock);
 
 #endif
