@@ -22,6 +22,10 @@ NPT_RUNS = [
     ("ending6", [], "reset", 1),
     ("ending7", [], "exit", 1),
     ("ending8", [], "crash", 1),
+    ("bad1", [], "exit", 0),
+    ("bad2", [], "crash", 1),
+    ("bad3", [], "exit", 0),
+    ("bad4", [], "exit", 0),
 ]
 RUNS = NPT_RUNS + [(name, ["--mmu", "shadow", *options], outcome, status)
                    for name, options, outcome, status in NPT_RUNS]
