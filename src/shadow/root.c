@@ -317,6 +317,33 @@ void vmmu_shadow_invlpg(struct vmmu_vcpu *vcpu, vmmu_gva_t gva)
 	stat_add(task, VMMU_STAT_SHADOW_INVLPG, 1);
 }
 
+bool vmmu_shadow_translate(struct vmmu_vcpu *vcpu, vmmu_gva_t gva, vmmu_hpa_t *at)
+{
+	struct vmmu_vm *vm = vcpu->vm;
+	const struct vmmu_sp *root = vcpu->root;
+	vmmu_gfn_t page = {gva.addr >> VMMU_PAGE_SHIFT};
+	const vmmu_spte_slot_t *entries;
+	vmmu_spte_t e;
+	unsigned level;
+
+	if (!root || vm_is_dead(vm) || !is_canonical(&vcpu->shadow.paging, gva))
+		return false;
+	level = root->role.level;
+	entries = root->entries;
+	vmmu_reading_begin(&vcpu->task);
+	for (;;) {
+		e = shade_entry(atomic_get_acquire(&entries[gfn_index(page, level)].raw));
+		if (spte_kind(e) != VMMU_KIND_TABLE)
+			break;
+		entries = vm->port->page_map(vm->host, spte_pfn(e));
+		level--;
+	}
+	vmmu_reading_end(&vcpu->task);
+	at->addr = (spte_pfn(e).n << VMMU_PAGE_SHIFT) |
+		   (gva.addr & ((vmmu_level_frames(level) << VMMU_PAGE_SHIFT) - 1));
+	return spte_kind(e) == VMMU_KIND_LEAF;
+}
+
 void vmmu_shadow_set_pkru(struct vmmu_vcpu *vcpu, uint32_t pkru)
 {
 	vcpu->shadow.paging.pkru = pkru;

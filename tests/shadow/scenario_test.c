@@ -272,6 +272,26 @@ struct told {
 	char text[2048];
 };
 
+static void an_address_is_found_where_the_cpu_finds_it(void **state)
+{
+	struct rig rig = rig_new(1, 1);
+	struct vmmu_vcpu *vcpu = rig.svm->vcpu[0];
+	vmmu_gva_t gva = {RIG_GVA + 0x1abc};
+	struct vmmu_page page;
+	vmmu_hpa_t at = {0};
+
+	(void)state;
+	assert_true(rig.svm->port.guest_page_now(rig.svm, (RIG_DATA + 1) << 12, &page));
+	assert_false(vmmu_shadow_translate(vcpu, gva, &at));
+	rig_reads(&rig, 0, RIG_GVA + 0x1000, rig_gpa(RIG_DATA + 1, 0));
+	assert_true(vmmu_shadow_translate(vcpu, gva, &at));
+	assert_int_equal(at.addr, page.pfn.n << 12 | 0xabc);
+	/* It has its guest entry by now, but the CPU does not use it. */
+	assert_false(vmmu_shadow_translate(vcpu, (vmmu_gva_t){RIG_GVA + 0x2000}, &at));
+	assert_false(vmmu_shadow_translate(vcpu, (vmmu_gva_t){gva.addr | UINT64_C(1) << 47}, &at));
+	rig_free(&rig);
+}
+
 static void tell(void *context, const char *line)
 {
 	struct told *told = context;
@@ -305,6 +325,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_address_is_explained_with_both_tables),
+		cmocka_unit_test(an_address_is_found_where_the_cpu_finds_it),
 		cmocka_unit_test(an_unsync_table_goes_when_its_frame_becomes_a_directory),
 		cmocka_unit_test(two_roles_of_an_unsync_frame_stay_right_when_one_is_flushed),
 		cmocka_unit_test(a_piece_of_a_huge_page_leaves_unsync_tables_alone),
