@@ -207,6 +207,20 @@ static inline void stat_add(struct vmmu_task *task, enum vmmu_stat stat, uint64_
 		(void)atomic_plus(&task->vm->stats[stat], n);
 }
 
+/* As vmmu_shadow_slot(), without a call when it is the slot of the last look-up. */
+static inline const struct vmmu_slot *shadow_slot(struct vmmu_task *task, unsigned space,
+						  vmmu_gfn_t gfn) VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	struct vmmu_vcpu *vcpu = task->vcpu;
+
+	/* Under the mmu lock the set stands still: the last hit is good for its generation. */
+	if (VMMU_LIKELY(vcpu != NULL) && VMMU_LIKELY(vmmu_slot_holds(&vcpu->slot, gfn)) &&
+	    VMMU_LIKELY(vcpu->slot.space == space) &&
+	    VMMU_LIKELY(vcpu->slot_generation == atomic_get(&task->vm->spaces[space].generation)))
+		return &vcpu->slot;
+	return vmmu_shadow_slot(task, space, gfn);
+}
+
 /* Is the vCPU's root valid, and of the role that the vCPU has now (I8)? */
 static inline bool root_fits(const struct vmmu_vcpu *vcpu)
 {

@@ -55,14 +55,14 @@ static uint64_t gpte_frame(union vmmu_role role, uint64_t gpte)
 	return (gpte & VMMU_MASK(31, 22)) | (gpte & VMMU_MASK(20, 13)) << 19; /* PSE36 */
 }
 
-vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigned index)
+vmmu_gfn_t vmmu_shade_gfn_of_any(const struct vmmu_shade *s, unsigned index, uint64_t gpte)
 {
 	uint64_t frames = vmmu_level_frames(s->sp.role.level);
 	uint64_t address;
 
 	if (!shade_is_mirror(s))
 		return (vmmu_gfn_t){s->sp.gfn.n + index * frames};
-	address = gpte_frame(s->sp.role, s->gptes[index]);
+	address = gpte_frame(s->sp.role, gpte);
 	if (s->sp.role.mode == VMMU_PAGING_32BIT && s->sp.role.level == VMMU_LEVEL_2M)
 		address += (uint64_t)(index & 1u) << 21; /* the second half of a 4M page */
 	return vmmu_gpa_to_gfn((vmmu_gpa_t){address});
@@ -179,12 +179,9 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 			 vmmu_spte_t to, uint64_t gpte)
 {
 	vmmu_spte_t old = shade_get(s, index);
-	uint64_t before = s->gptes[index], *cell;
-	vmmu_gfn_t gfn;
+	vmmu_gfn_t gfn = vmmu_shade_gfn_of(s, index, gpte);
+	uint64_t *cell;
 
-	s->gptes[index] = gpte;
-	gfn = vmmu_shade_leaf_gfn(s, index);
-	s->gptes[index] = before;
 	if (spte_kind(old) == VMMU_KIND_LEAF && spte_pfn(old).n == spte_pfn(to).n &&
 	    vmmu_shade_leaf_gfn(s, index).n == gfn.n) {
 		s->gptes[index] = gpte;
@@ -194,7 +191,8 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	cell = vmmu_framemap_make(task, rmap_of(task->vm, s), rmap_key(s, gfn));
 	if (!cell)
 		return false;
-	vmmu_shade_clear(task, s, index);
+	if (old.raw)
+		vmmu_shade_clear(task, s, index);
 	s->gptes[index] = gpte;
 	list_add(link_cell(cell), s, index);
 	stat_add(task, pages_stat(s), 1);

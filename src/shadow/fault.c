@@ -39,7 +39,7 @@ static bool update_entry(void *context, vmmu_gpa_t gpa, unsigned bytes, uint64_t
 
 	if (vmmu_guest_update(w->task, w->space, &update))
 		return true;
-	slot = *gone ? vmmu_shadow_slot(w->task, w->space, vmmu_gpa_to_gfn(gpa)) : NULL;
+	slot = *gone ? shadow_slot(w->task, w->space, vmmu_gpa_to_gfn(gpa)) : NULL;
 	if (slot && !(slot->flags & VMMU_SLOT_READONLY)) {
 		w->blocked = true;
 		w->blocked_at = vmmu_gpa_to_gfn(gpa);
@@ -138,7 +138,7 @@ static enum vmmu_outcome install(struct shadow_fault *f, const struct vmmu_walk_
 	enum vmmu_outcome outcome;
 
 	f->result->gpa = walk->gpa;
-	slot = vmmu_shadow_slot(f->task, vcpu->space, vmmu_gpa_to_gfn(walk->gpa));
+	slot = shadow_slot(f->task, vcpu->space, vmmu_gpa_to_gfn(walk->gpa));
 	if (!slot)
 		return VMMU_OUTCOME_MMIO;
 	if (must_emulate(f, walk))

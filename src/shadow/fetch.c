@@ -136,7 +136,7 @@ static enum vmmu_level leaf_level(struct vmmu_fetch *f) VMMU_REQUIRES(vmmu_mmu_l
 {
 	struct vmmu_vm *vm = f->task->vm;
 	vmmu_gfn_t gfn = vmmu_gpa_to_gfn(f->walk->gpa);
-	const struct vmmu_slot *slot = vmmu_shadow_slot(f->task, f->vcpu->space, gfn);
+	const struct vmmu_slot *slot = shadow_slot(f->task, f->vcpu->space, gfn);
 	enum vmmu_level level = vm->config.max_leaf;
 	struct vmmu_page page;
 

@@ -18,7 +18,7 @@ uint32_t vmmu_gpte_rights(uint64_t gpte, bool nx)
 	return rights;
 }
 
-static vmmu_spte_t build(const struct vmmu_vm *vm, const struct vmmu_wish *wish,
+static vmmu_spte_t build(const struct vmmu_vm *vm, const struct vmmu_wish *wish, vmmu_gfn_t gfn,
 			 const struct vmmu_page *page, uint32_t rights)
 {
 	struct vmmu_leaf leaf = {
@@ -37,54 +37,52 @@ static vmmu_spte_t build(const struct vmmu_vm *vm, const struct vmmu_wish *wish,
 		leaf.access |= VMMU_ACCESS_EXEC;
 	/* A type that differs within a huge page cannot be said; the strictest stands in. */
 	if (vm->port->memory_type &&
-	    !vm->port->memory_type(vm->host, wish->gfn, vmmu_level_frames(wish->level), page->pfn,
+	    !vm->port->memory_type(vm->host, gfn, vmmu_level_frames(wish->level), page->pfn,
 				   &leaf.memtype))
 		leaf.memtype = VMMU_MEMTYPE_UC;
 	e = vmmu_spte_leaf(&vm->fmt, &leaf);
 	if (rights & VMMU_RIGHT_USER)
 		e.raw |= vm->fmt.user_bit;
-	e.raw |= (uint64_t)wish->key << KEY_SHIFT;
 	return e;
+}
+
+/* Under long mode the guest's protection key goes along. */
+static uint64_t key_of(const struct vmmu_shade *s, const struct vmmu_wish *wish)
+{
+	if (!shade_is_mirror(s))
+		return (uint64_t)s->sp.role.key << KEY_SHIFT;
+	return s->sp.role.mode >= VMMU_PAGING_4LEVEL ? wish->gpte & VMMU_SPTE_KEY_MASK : 0;
 }
 
 enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 				 const struct vmmu_wish *wish)
 {
-	struct vmmu_wish w = *wish;
-	uint32_t rights = w.rights;
-	const struct vmmu_slot *slot;
+	unsigned space = s->sp.role.space;
+	vmmu_gfn_t gfn = vmmu_shade_gfn_of(s, index, wish->gpte);
+	const struct vmmu_slot *slot = shadow_slot(task, space, gfn);
+	uint32_t rights = wish->rights;
 	struct vmmu_page page;
-	uint64_t before = s->gptes[index];
+	vmmu_spte_t e;
 
-	if (shade_is_mirror(s)) {
-		s->gptes[index] = w.gpte;
-		w.gfn = vmmu_shade_leaf_gfn(s, index);
-		s->gptes[index] = before;
-		/* Under long mode the guest's protection key goes along. */
-		if (s->sp.role.mode >= VMMU_PAGING_4LEVEL)
-			w.key = (uint8_t)(w.gpte >> KEY_SHIFT & 15u);
-	} else {
-		w.gfn = vmmu_shade_leaf_gfn(s, index);
-		w.key = s->sp.role.key;
-	}
-	slot = vmmu_shadow_slot(task, s->sp.role.space, w.gfn);
 	if (!slot)
 		return VMMU_OUTCOME_MMIO;
 	if (slot->flags & VMMU_SLOT_READONLY) {
-		if (w.is_write)
+		if (wish->is_write)
 			return VMMU_OUTCOME_READONLY;
 		rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
 	}
-	if (!vmmu_page_at_hand(task, slot, w.gfn, &page) || (w.is_write && !page.writable))
+	if (!vmmu_page_at_hand(task, slot, gfn, &page) || (wish->is_write && !page.writable))
 		return VMMU_OUTCOME_PENDING;
 	if (!page.writable)
 		rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
 	if ((rights & VMMU_RIGHT_WRITE) &&
-	    vmmu_frame_writable(task, s->sp.role.space, w.gfn, w.is_write) == VMMU_MUST_NOT_WRITE)
+	    vmmu_frame_writable(task, space, gfn, wish->is_write) == VMMU_MUST_NOT_WRITE)
 		rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
-	if (!vmmu_shade_set_leaf(task, s, index, build(task->vm, &w, &page, rights), w.gpte))
+	e = build(task->vm, wish, gfn, &page, rights);
+	e.raw |= key_of(s, wish);
+	if (!vmmu_shade_set_leaf(task, s, index, e, wish->gpte))
 		return VMMU_OUTCOME_NO_MEMORY;
-	if (w.is_write && !(rights & VMMU_RIGHT_WRITE))
+	if (wish->is_write && !(rights & VMMU_RIGHT_WRITE))
 		return VMMU_OUTCOME_TABLE_WRITE;
 	return VMMU_OUTCOME_RESUME;
 }

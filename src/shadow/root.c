@@ -72,7 +72,7 @@ static struct vmmu_shade *make_root(struct vmmu_task *task, union vmmu_role role
 
 	if (!is_long(&vcpu->shadow.paging))
 		return own_root(task, role);
-	if (!vmmu_shadow_slot(task, vcpu->space, root_gfn(vcpu))) {
+	if (!shadow_slot(task, vcpu->space, root_gfn(vcpu))) {
 		vcpu->shadow.dummy = true;
 		return own_root(task, role);
 	}

@@ -121,8 +121,23 @@ static inline unsigned shade_gpte_bytes(const struct vmmu_shade *s)
 /* Index in the guest's table of the guest entry behind entry @index. */
 unsigned vmmu_shade_guest_index(const struct vmmu_shade *s, unsigned index);
 vmmu_gpa_t vmmu_shade_gpte_gpa(const struct vmmu_shade *s, unsigned index);
+vmmu_gfn_t vmmu_shade_gfn_of_any(const struct vmmu_shade *s, unsigned index, uint64_t gpte);
+
+/* Guest frame that a leaf at @index would map for this guest entry (its first one). */
+static inline vmmu_gfn_t vmmu_shade_gfn_of(const struct vmmu_shade *s, unsigned index,
+					   uint64_t gpte)
+{
+	if (shade_is_mirror(s) && s->sp.role.level == VMMU_LEVEL_4K &&
+	    s->sp.role.mode != VMMU_PAGING_32BIT)
+		return (vmmu_gfn_t){(gpte & VMMU_MASK(51, 12)) >> VMMU_PAGE_SHIFT};
+	return vmmu_shade_gfn_of_any(s, index, gpte);
+}
+
 /* Guest frame that the leaf at @index maps (its first one). */
-vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigned index);
+static inline vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigned index)
+{
+	return vmmu_shade_gfn_of(s, index, s->gptes[index]);
+}
 
 /* ---- entry.c: the commit point of this engine ---- */
 
@@ -199,10 +214,8 @@ enum { VMMU_RIGHT_WRITE = 1u, VMMU_RIGHT_USER = 2u, VMMU_RIGHT_EXEC = 4u };
 
 /* What a leaf for guest page @gpte (level-1 or huge) shall allow. */
 struct vmmu_wish {
-	vmmu_gfn_t gfn;        /* first frame of the leaf; filled in by vmmu_shade_map() */
 	enum vmmu_level level; /* of the leaf */
 	uint32_t rights;       /* VMMU_RIGHT_*, all levels combined, D emulated by W */
-	uint8_t key;           /* protection key; filled in by vmmu_shade_map() */
 	bool is_write;         /* a write is under way: unsync may be paid for it */
 	uint64_t gpte;         /* the guest's entry that maps it; direct tables: 0 */
 };
