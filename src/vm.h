@@ -45,6 +45,7 @@ struct vmmu_invalidations {
 	struct vmmu_withdrawn frames[VMMU_SPACES_MAX]; /* by guest frame */
 	struct vmmu_withdrawn host;                    /* by host address, all spaces */
 	uint64_t beginning;                            /* begins that have not returned yet */
+	uint64_t begun;                                /* begins so far */
 };
 
 /* Frames of pages that live as long as the VM. */
@@ -69,6 +70,7 @@ struct vmmu_shades {
 	struct vmmu_shade *oldest, *newest;
 	uint64_t count, unsync;
 	uint64_t quota;
+	uint64_t cuts; /* entries that led to a table and no longer do, ever */
 };
 
 struct vmmu_vm {
@@ -157,7 +159,14 @@ struct vmmu_shadow_vcpu {
 		uint32_t pcid; /* it was loaded with */
 	} known[4];
 	unsigned known_count; /* ever, since all were forgotten */
-	uint64_t *pdptes;     /* page with the four entries of PAE mode */
+	/* The lowest table that the last address was found in: good for its 2M until the root
+	 * changes or any table of the VM is cut off. */
+	struct vmmu_known_path {
+		const struct vmmu_sp *root; /* NULL: none */
+		uint64_t region, cuts;
+		struct vmmu_shade *lowest;
+	} path;
+	uint64_t *pdptes; /* page with the four entries of PAE mode */
 	vmmu_pfn_t pdptes_pfn;
 };
 

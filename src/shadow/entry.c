@@ -110,6 +110,7 @@ static void table_gone(struct vmmu_task *task, struct vmmu_shade *s, unsigned in
 	struct vmmu_sp *child = vmmu_table_find(task->vm, spte_pfn(from));
 
 	vmmu_unsync_unmark(s, index);
+	task->vm->shades.cuts++;
 	if (VMMU_CHECK(task, child, "a shadow entry points to a table that does not exist",
 		       s->sp.gfn.n, index))
 		list_remove(task, &shade_of(child)->parents, s, index);

@@ -158,6 +158,135 @@ static enum vmmu_outcome install(struct shadow_fault *f, const struct vmmu_walk_
 	return outcome;
 }
 
+/* ---- the short way ---- */
+
+static vmmu_gfn_t gva_page(vmmu_gva_t gva)
+{
+	return (vmmu_gfn_t){gva.addr >> VMMU_PAGE_SHIFT};
+}
+
+/* Marks the entry as used. False: it is no longer @gpte, or cannot be written. */
+static bool mark_used(struct shadow_fault *f, const struct vmmu_shade *s, unsigned index,
+		      uint64_t *gpte) VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	uint64_t marks = VMMU_GUEST_ACCESSED;
+	bool gone = false;
+	struct vmmu_update update = {
+		.gpa = vmmu_shade_gpte_gpa(s, index),
+		.bytes = shade_gpte_bytes(s),
+		.old = *gpte,
+		.gone = &gone,
+	};
+
+	if (f->flags & VMMU_WALK_WRITE)
+		marks |= VMMU_GUEST_DIRTY;
+	update.value = *gpte | marks;
+	if (update.value == *gpte)
+		return true;
+	if (!vmmu_guest_update(f->task, s->sp.role.space, &update))
+		return false;
+	*gpte = update.value;
+	return true;
+}
+
+/* Rights of the path through @s that ends in @gpte, as a walk adds them up. */
+static uint64_t path_through(const struct vmmu_shade *s, uint64_t gpte)
+{
+	uint64_t path = vmmu_guest_path_add(UINT64_MAX, gpte);
+
+	if (!(s->sp.role.access & VMMU_RIGHT_WRITE))
+		path &= ~VMMU_BIT(1);
+	if (!(s->sp.role.access & VMMU_RIGHT_USER))
+		path &= ~VMMU_BIT(2);
+	if (!(s->sp.role.access & VMMU_RIGHT_EXEC))
+		path &= ~VMMU_GUEST_NO_EXEC;
+	return path;
+}
+
+/* 0, or the error code of the fault that the guest's entry makes of the access. */
+static uint32_t error_of(const struct shadow_fault *f, const struct vmmu_shade *s, uint64_t gpte,
+			 bool *is_fault)
+{
+	const struct vmmu_guest_rules *rules = &f->vcpu->shadow.rules;
+	const struct vmmu_guest_permission *permission = &rules->permission;
+	uint32_t rights, error;
+
+	*is_fault = true;
+	if (vmmu_guest_entry_kind(&rules->format.level[1], gpte) != VMMU_GUEST_ENTRY_LEAF) {
+		error = vmmu_guest_permission_access_bits(permission, f->flags);
+		/* At level 1 what is present and no leaf has a reserved bit set. */
+		return gpte & VMMU_GUEST_PRESENT ? error | VMMU_PF_PRESENT | VMMU_PF_RESERVED
+						 : error;
+	}
+	rights = vmmu_guest_permission_rights(permission, path_through(s, gpte), gpte,
+					      f->vcpu->shadow.paging.pkru);
+	error = vmmu_guest_permission_check(permission, rights, f->flags);
+	*is_fault = error != 0;
+	return error;
+}
+
+/* The entry allows the access: a leaf for it. False: as short_way(). */
+static bool short_install(struct shadow_fault *f, struct vmmu_shade *s, uint64_t gpte,
+			  enum vmmu_outcome *outcome) VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	const struct vmmu_paging *paging = &f->vcpu->shadow.paging;
+	unsigned index = gfn_index(gva_page(f->gva), VMMU_LEVEL_4K);
+	struct vmmu_wish wish = {
+		.level = VMMU_LEVEL_4K,
+		.rights = s->sp.role.access & vmmu_gpte_rights(gpte, s->sp.role.nx),
+		.is_write = f->flags & VMMU_WALK_WRITE,
+	};
+
+	/* CR0.WP = 0 takes tricks for writes that the entry refuses, and for all with keys. */
+	if (!paging->wp && (paging->pke || (wish.is_write && !(wish.rights & VMMU_RIGHT_WRITE))))
+		return false;
+	if (!mark_used(f, s, index, &gpte))
+		return false;
+	wish.gpte = gpte;
+	if (!(gpte & VMMU_GUEST_DIRTY))
+		wish.rights &= ~(uint32_t)VMMU_RIGHT_WRITE; /* the first write sets it */
+	*outcome = vmmu_shade_map(f->task, s, index, &wish);
+	f->result->gpa.addr = vmmu_shade_gfn_of(s, index, gpte).n << VMMU_PAGE_SHIFT |
+			      (f->gva.addr & (VMMU_PAGE_BYTES - 1u));
+	if (*outcome == VMMU_OUTCOME_RESUME) {
+		f->result->level = VMMU_LEVEL_4K;
+		vmmu_shade_prefetch(f->task, s, index);
+	}
+	return *outcome == VMMU_OUTCOME_RESUME || *outcome == VMMU_OUTCOME_MMIO ||
+	       *outcome == VMMU_OUTCOME_READONLY;
+}
+
+/*
+ * The tables above the lowest one are linked as the guest's are: they cannot be written unseen.
+ * So one entry of the guest's decides, and nothing above it has to be walked. False: something
+ * is out of the ordinary, the long way finds out what.
+ */
+static bool short_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
+	VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	unsigned shift = f->vcpu->shadow.rules.format.canonical_shift;
+	int64_t top = (int64_t)f->gva.addr >> shift;
+	struct vmmu_shade *s = vmmu_shade_lowest(f->task, f->gva);
+	const uint8_t *frame;
+	uint64_t gpte;
+	bool is_fault;
+
+	if (!s || !shade_is_mirror(s) || (top && top != -1))
+		return false;
+	frame = vmmu_shade_frame(f->task, s);
+	if (!frame)
+		return false;
+	gpte = shade_load_gpte(s, frame, gfn_index(gva_page(f->gva), VMMU_LEVEL_4K));
+	f->result->error_code = error_of(f, s, gpte, &is_fault);
+	if (!is_fault)
+		return short_install(f, s, gpte, outcome);
+	vmmu_shadow_forget_gva(f->task, f->gva);
+	*outcome = VMMU_OUTCOME_INJECT;
+	return true;
+}
+
+/* ---- the long way ---- */
+
 static enum vmmu_outcome resolve(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	struct vmmu_vcpu *vcpu = f->vcpu;
@@ -169,9 +298,12 @@ static enum vmmu_outcome resolve(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_
 		.context = &context,
 	};
 	struct vmmu_walk_result walk;
+	enum vmmu_outcome outcome;
 
 	if (!root_fits(vcpu))
 		return VMMU_OUTCOME_RETRY; /* the next entry loads another root */
+	if (short_way(f, &outcome))
+		return outcome;
 	switch (vmmu_guest_walk(&tables, f->gva, f->flags, &walk)) {
 	case VMMU_WALK_OK:
 		if (!context.blocked)

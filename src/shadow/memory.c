@@ -50,14 +50,16 @@ void *vmmu_guest_frame(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
 	return frame_of_slot(task, shadow_slot(task, space, gfn), gfn);
 }
 
-uint64_t vmmu_load8(const void *at)
+const uint8_t *vmmu_shade_frame(struct vmmu_task *task, struct vmmu_shade *s)
 {
-	return __atomic_load_n((const uint64_t *)at, __ATOMIC_RELAXED);
-}
+	uint64_t begun = task->vm->invalidations.begun;
 
-uint64_t vmmu_load4(const void *at)
-{
-	return __atomic_load_n((const uint32_t *)at, __ATOMIC_RELAXED);
+	/* Slots take the tables in them along when they go; only the host may move the page. */
+	if (VMMU_UNLIKELY(!s->frame || s->frame_begun != begun)) {
+		s->frame = vmmu_guest_frame(task, s->sp.role.space, s->sp.gfn);
+		s->frame_begun = begun;
+	}
+	return s->frame;
 }
 
 bool vmmu_guest_read(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, unsigned bytes,

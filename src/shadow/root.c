@@ -291,14 +291,23 @@ void vmmu_shadow_forget_gva(struct vmmu_task *task, vmmu_gva_t gva)
 {
 	struct vmmu_vcpu *vcpu = task->vcpu;
 	vmmu_gfn_t page = {gva.addr >> VMMU_PAGE_SHIFT};
+	/* Tables in sync say what the guest's say; CPUs hold nothing that they do not say. */
+	struct vmmu_shade *lowest = vmmu_shade_lowest(task, gva);
 
-	forget_below(task, vcpu->root, page);
+	if (lowest && lowest->unsync)
+		vmmu_shade_refresh_entry(task, lowest, gfn_index(page, VMMU_LEVEL_4K));
 	/* Global translations, and those of another space that INVPCID names, go too. */
 	for (unsigned i = 0; i < known_roots(vcpu); i++) {
-		union vmmu_role role = {.word = vcpu->shadow.known[i].role};
-		struct vmmu_shade *s = vmmu_shade_find(task->vm, vcpu->shadow.known[i].gfn, role);
+		const struct vmmu_known_root *known = &vcpu->shadow.known[i];
+		union vmmu_role role = {.word = known->role};
+		struct vmmu_shade *s;
 
-		if (s && &s->sp != vcpu->root)
+		if (known->gfn.n == UINT64_MAX ||
+		    (vcpu->root && !vcpu->shadow.own && known->gfn.n == vcpu->root->gfn.n &&
+		     known->role == vcpu->root->role.word))
+			continue;
+		s = vmmu_shade_find(task->vm, known->gfn, role);
+		if (s)
 			forget_below(task, &s->sp, page);
 	}
 }

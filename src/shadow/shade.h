@@ -48,6 +48,9 @@ struct vmmu_shade {
 	bool unsync;    /* the guest may write the table it mirrors */
 	bool zapped;    /* off all lists; kept for those who run on it */
 	uint8_t writes; /* emulated writes since it was last walked */
+	/* Where the mirrored frame is, found with as many invalidations begun; NULL: not known. */
+	const uint8_t *frame;
+	uint64_t frame_begun;
 };
 
 #define VMMU_SHADE_ALIGN 64u
@@ -164,6 +167,9 @@ void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_ran
 /* The table of this frame and role, or NULL. */
 struct vmmu_shade *vmmu_shade_find(struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmmu_role role)
 	VMMU_REQUIRES(vmmu_mmu_lock);
+/* The level-1 table that the vCPU's root leads to for this address, or NULL. */
+struct vmmu_shade *vmmu_shade_lowest(struct vmmu_task *task, vmmu_gva_t gva)
+	VMMU_REQUIRES(vmmu_mmu_lock);
 /* All tables of a frame of the space: the first one; go on by ->same_frame. */
 struct vmmu_shade *vmmu_shade_first(struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn)
 	VMMU_REQUIRES(vmmu_mmu_lock);
@@ -243,6 +249,9 @@ bool vmmu_page_at_hand(struct vmmu_task *task, const struct vmmu_slot *slot, vmm
 /* Address of a guest frame, or NULL. Good until the lock is let go. */
 void *vmmu_guest_frame(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
 	VMMU_REQUIRES(vmmu_mmu_lock);
+/* The frame that a table mirrors, or NULL. Good until the lock is let go. */
+const uint8_t *vmmu_shade_frame(struct vmmu_task *task, struct vmmu_shade *s)
+	VMMU_REQUIRES(vmmu_mmu_lock);
 /* The guest's word, atomically; all ones where there is no memory. False: not at hand. */
 bool vmmu_guest_read(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, unsigned bytes,
 		     uint64_t *value) VMMU_REQUIRES(vmmu_mmu_lock);
@@ -257,7 +266,23 @@ struct vmmu_update {
 bool vmmu_guest_update(struct vmmu_task *task, unsigned space, const struct vmmu_update *u)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 
-uint64_t vmmu_load8(const void *at);
-uint64_t vmmu_load4(const void *at);
+static inline uint64_t vmmu_load8(const void *at)
+{
+	return __atomic_load_n((const uint64_t *)at, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t vmmu_load4(const void *at)
+{
+	return __atomic_load_n((const uint32_t *)at, __ATOMIC_RELAXED);
+}
+
+/* The guest's entry behind entry @index, from the mirrored frame. */
+static inline uint64_t shade_load_gpte(const struct vmmu_shade *s, const uint8_t *frame,
+				       unsigned index)
+{
+	if (s->sp.role.mode != VMMU_PAGING_32BIT)
+		return vmmu_load8(frame + 8u * index);
+	return vmmu_load4(frame + 4u * vmmu_shade_guest_index(s, index));
+}
 
 #endif

@@ -24,6 +24,30 @@ struct vmmu_shade *vmmu_shade_find(struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmm
 	return s;
 }
 
+struct vmmu_shade *vmmu_shade_lowest(struct vmmu_task *task, vmmu_gva_t gva)
+{
+	struct vmmu_vcpu *vcpu = task->vcpu;
+	struct vmmu_known_path *path = &vcpu->shadow.path;
+	vmmu_gfn_t page = {gva.addr >> VMMU_PAGE_SHIFT};
+	struct vmmu_sp *sp = vcpu->root;
+
+	if (path->root == sp && path->region == page.n / VMMU_TABLE_ENTRIES &&
+	    path->cuts == task->vm->shades.cuts && sp)
+		return path->lowest;
+	while (sp && sp->role.level > VMMU_LEVEL_4K) {
+		vmmu_spte_t e = shade_get(shade_of(sp), gfn_index(page, sp->role.level));
+
+		sp = spte_kind(e) == VMMU_KIND_TABLE ? vmmu_table_find(task->vm, spte_pfn(e))
+						     : NULL;
+		if (sp)
+			shade_of(sp)->writes = 0;
+	}
+	if (sp)
+		*path = (struct vmmu_known_path){vcpu->root, page.n / VMMU_TABLE_ENTRIES,
+						 task->vm->shades.cuts, shade_of(sp)};
+	return sp ? shade_of(sp) : NULL;
+}
+
 /* ---- age ---- */
 
 static void age_add(struct vmmu_shades *all, struct vmmu_shade *s)
