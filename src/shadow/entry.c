@@ -87,6 +87,11 @@ static vmmu_link_t *link_cell(uint64_t *cell)
 
 /* ---- one entry ---- */
 
+static void fill(struct vmmu_shade *s, unsigned index)
+{
+	s->filled[index / 64] |= UINT64_C(1) << (index % 64);
+}
+
 static enum vmmu_stat pages_stat(const struct vmmu_shade *s)
 {
 	return VMMU_STAT_PAGES_4K + (s->sp.role.level - VMMU_LEVEL_4K);
@@ -165,6 +170,7 @@ void vmmu_shade_clear(struct vmmu_task *task, struct vmmu_shade *s, unsigned ind
 
 	if (spte_kind(from) == VMMU_KIND_EMPTY)
 		return;
+	s->filled[index / 64] &= ~(UINT64_C(1) << (index % 64));
 	if (spte_kind(from) == VMMU_KIND_LEAF) {
 		hand_over_dirty(task, s, index, from, spte_empty());
 		leaf_gone(task, s, index);
@@ -197,6 +203,7 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	s->gptes[index] = gpte;
 	list_add(link_cell(cell), s, index);
 	stat_add(task, pages_stat(s), 1);
+	fill(s, index);
 	(void)shade_swap(s, index, to);
 	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, 0, to.raw);
 	return true;
@@ -212,6 +219,7 @@ void vmmu_shade_set_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned
 	list_add(&child->parents, s, index);
 	if (shade_is_stale(child))
 		vmmu_unsync_mark(s, index);
+	fill(s, index);
 	(void)shade_swap(s, index, to);
 	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, s->sp.gfn.n, 0, to.raw);
 }

@@ -46,9 +46,9 @@ void vmmu_shadow_drop_root(struct vmmu_task *task)
 		return;
 	}
 	vcpu->shadow.own = false;
-	for (unsigned i = 0; i < VMMU_TABLE_ENTRIES; i++)
-		if (atomic_get(&root->sp.entries[i].raw))
-			vmmu_shade_clear(task, root, i);
+	for (unsigned i = shade_filled_from(root, 0); i < VMMU_TABLE_ENTRIES;
+	     i = shade_filled_from(root, i + 1))
+		vmmu_shade_clear(task, root, i);
 	vmmu_table_unlink(task, &root->sp);
 }
 

@@ -44,7 +44,8 @@ struct vmmu_shade {
 	struct vmmu_shade *same_frame;                  /* other tables of the same guest frame */
 	struct vmmu_shade *older, *newer;               /* by age of creation, for reclaim */
 	uint64_t unsync_below[VMMU_TABLE_ENTRIES / 64]; /* entries that lead to unsync tables */
-	uint32_t unsync_count;                          /* bits set in it */
+	uint64_t filled[VMMU_TABLE_ENTRIES / 64];       /* entries that are not empty */
+	uint32_t unsync_count;                          /* bits set in unsync_below */
 	bool unsync;    /* the guest may write the table it mirrors */
 	bool zapped;    /* off all lists; kept for those who run on it */
 	uint8_t writes; /* emulated writes since it was last walked */
@@ -106,6 +107,18 @@ static inline vmmu_spte_t shade_swap(struct vmmu_shade *s, unsigned index, vmmu_
 		       (to.raw & VMMU_SPTE_KIND_MASK) >> VMMU_SHADE_KIND_MOVE;
 
 	return shade_entry(atomic_swap(&s->sp.entries[index].raw, raw));
+}
+
+/* The first entry from @index on that is not empty; VMMU_TABLE_ENTRIES: there is none. */
+static inline unsigned shade_filled_from(const struct vmmu_shade *s, unsigned index)
+{
+	for (; index < VMMU_TABLE_ENTRIES; index = (index | 63u) + 1u) {
+		uint64_t rest = s->filled[index / 64] >> (index % 64);
+
+		if (rest)
+			return index + (unsigned)__builtin_ctzll(rest);
+	}
+	return VMMU_TABLE_ENTRIES;
 }
 
 static inline bool shade_is_mirror(const struct vmmu_shade *s)

@@ -160,11 +160,10 @@ void vmmu_shade_refresh(struct vmmu_task *task, struct vmmu_shade *s)
 {
 	const uint8_t *frame = vmmu_shade_frame(task, s);
 
-	for (unsigned i = 0; i < VMMU_TABLE_ENTRIES; i++) {
+	for (unsigned i = shade_filled_from(s, 0); i < VMMU_TABLE_ENTRIES;
+	     i = shade_filled_from(s, i + 1)) {
 		uint64_t gpte;
 
-		if (!atomic_get(&s->sp.entries[i].raw))
-			continue;
 		if (!frame) {
 			vmmu_shade_clear(task, s, i);
 			continue;

@@ -180,9 +180,9 @@ void vmmu_shade_zap(struct vmmu_task *task, struct vmmu_shade *s)
 	if (s->zapped)
 		return;
 	s->zapped = true;
-	for (unsigned i = 0; i < VMMU_TABLE_ENTRIES; i++)
-		if (atomic_get(&s->sp.entries[i].raw))
-			vmmu_shade_clear(task, s, i);
+	for (unsigned i = shade_filled_from(s, 0); i < VMMU_TABLE_ENTRIES;
+	     i = shade_filled_from(s, i + 1))
+		vmmu_shade_clear(task, s, i);
 	while (s->parents.n && !vm_is_dead(task->vm))
 		vmmu_shade_clear(task, link_shade(s->parents), link_index(s->parents));
 	chain_remove(task->vm, s);
