@@ -97,13 +97,12 @@ static enum vmmu_stat pages_stat(const struct vmmu_shade *s)
 	return VMMU_STAT_PAGES_4K + (s->sp.role.level - VMMU_LEVEL_4K);
 }
 
-/* The leaf goes: off its reverse map. */
+/* The leaf goes, or another takes its place: off its reverse map. */
 static void leaf_gone(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
 {
 	vmmu_gfn_t gfn = vmmu_shade_leaf_gfn(s, index);
 	uint64_t *cell = vmmu_framemap_find(rmap_of(task->vm, s), rmap_key(s, gfn));
 
-	stat_add(task, pages_stat(s), (uint64_t)-1);
 	stat_add(task, VMMU_STAT_ZAPPED, 1);
 	if (VMMU_CHECK(task, cell, "a leaf's frame has no reverse map", gfn.n, index))
 		list_remove(task, link_cell(cell), s, index);
@@ -141,7 +140,7 @@ static void hand_over_dirty(struct vmmu_task *task, struct vmmu_shade *s, unsign
 {
 	const struct vmmu_vm *vm = task->vm;
 
-	if (spte_kind(from) != VMMU_KIND_LEAF || !vm->port->page_dirty ||
+	if (!vm->port->page_dirty || spte_kind(from) != VMMU_KIND_LEAF ||
 	    !spte_is_dirty(&vm->fmt, from))
 		return;
 	if (spte_kind(to) == VMMU_KIND_LEAF && spte_is_dirty(&vm->fmt, to) &&
@@ -174,6 +173,7 @@ void vmmu_shade_clear(struct vmmu_task *task, struct vmmu_shade *s, unsigned ind
 	if (spte_kind(from) == VMMU_KIND_LEAF) {
 		hand_over_dirty(task, s, index, from, spte_empty());
 		leaf_gone(task, s, index);
+		stat_add(task, pages_stat(s), (uint64_t)-1);
 	} else if (spte_kind(from) == VMMU_KIND_TABLE) {
 		table_gone(task, s, index, from);
 	}
@@ -187,6 +187,7 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 {
 	vmmu_spte_t old = shade_get(s, index);
 	vmmu_gfn_t gfn = vmmu_shade_gfn_of(s, index, gpte);
+	vmmu_spte_t from;
 	uint64_t *cell;
 
 	if (spte_kind(old) == VMMU_KIND_LEAF && spte_pfn(old).n == spte_pfn(to).n &&
@@ -198,14 +199,22 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	cell = vmmu_framemap_make(task, rmap_of(task->vm, s), rmap_key(s, gfn));
 	if (!cell)
 		return false;
-	if (old.raw)
+	if (old.raw && spte_kind(old) != VMMU_KIND_LEAF) {
 		vmmu_shade_clear(task, s, index);
+		old = spte_empty();
+	}
+	from = shade_swap(s, index, to); /* if it is a leaf: with what the CPU has set in it */
+	if (old.raw) {
+		hand_over_dirty(task, s, index, from, to);
+		leaf_gone(task, s, index);
+		vmmu_debt_add_everything(task);
+	} else {
+		fill(s, index);
+		stat_add(task, pages_stat(s), 1);
+	}
 	s->gptes[index] = gpte;
 	list_add(link_cell(cell), s, index);
-	stat_add(task, pages_stat(s), 1);
-	fill(s, index);
-	(void)shade_swap(s, index, to);
-	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, 0, to.raw);
+	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, from.raw, to.raw);
 	return true;
 }
 

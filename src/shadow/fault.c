@@ -225,6 +225,21 @@ static uint32_t error_of(const struct shadow_fault *f, const struct vmmu_shade *
 	return error;
 }
 
+/* As writes_own_table(), by the tables that are linked. */
+static bool path_holds(const struct shadow_fault *f, vmmu_gfn_t gfn) VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	struct vmmu_sp *sp = f->vcpu->root;
+	bool is_top = f->vcpu->shadow.own; /* of no frame */
+
+	while (sp && (is_top || sp->gfn.n != gfn.n) && sp->role.level > VMMU_LEVEL_4K) {
+		unsigned index = gfn_index(gva_page(f->gva), sp->role.level);
+
+		sp = vmmu_table_find(f->task->vm, spte_pfn(shade_get(shade_of(sp), index)));
+		is_top = false;
+	}
+	return sp && sp->gfn.n == gfn.n;
+}
+
 /* The entry allows the access: a leaf for it. False: as short_way(). */
 static bool short_install(struct shadow_fault *f, struct vmmu_shade *s, uint64_t gpte,
 			  enum vmmu_outcome *outcome) VMMU_REQUIRES(vmmu_mmu_lock)
@@ -251,9 +266,10 @@ static bool short_install(struct shadow_fault *f, struct vmmu_shade *s, uint64_t
 	if (*outcome == VMMU_OUTCOME_RESUME) {
 		f->result->level = VMMU_LEVEL_4K;
 		vmmu_shade_prefetch(f->task, s, index);
+	} else if (*outcome == VMMU_OUTCOME_TABLE_WRITE) {
+		f->result->self_write = path_holds(f, vmmu_gpa_to_gfn(f->result->gpa));
 	}
-	return *outcome == VMMU_OUTCOME_RESUME || *outcome == VMMU_OUTCOME_MMIO ||
-	       *outcome == VMMU_OUTCOME_READONLY;
+	return *outcome != VMMU_OUTCOME_PENDING && *outcome != VMMU_OUTCOME_NO_MEMORY;
 }
 
 /*
@@ -287,7 +303,7 @@ static bool short_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 
 /* ---- the long way ---- */
 
-static enum vmmu_outcome resolve(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_lock)
+static enum vmmu_outcome long_way(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	struct vmmu_vcpu *vcpu = f->vcpu;
 	struct walking context = {.task = f->task, .space = vcpu->space};
@@ -298,12 +314,7 @@ static enum vmmu_outcome resolve(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_
 		.context = &context,
 	};
 	struct vmmu_walk_result walk;
-	enum vmmu_outcome outcome;
 
-	if (!root_fits(vcpu))
-		return VMMU_OUTCOME_RETRY; /* the next entry loads another root */
-	if (short_way(f, &outcome))
-		return outcome;
 	switch (vmmu_guest_walk(&tables, f->gva, f->flags, &walk)) {
 	case VMMU_WALK_OK:
 		if (!context.blocked)
@@ -324,6 +335,15 @@ static enum vmmu_outcome resolve(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_
 		break;
 	}
 	return VMMU_OUTCOME_RETRY;
+}
+
+static enum vmmu_outcome resolve(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	enum vmmu_outcome outcome;
+
+	if (!root_fits(f->vcpu))
+		return VMMU_OUTCOME_RETRY; /* the next entry loads another root */
+	return short_way(f, &outcome) ? outcome : long_way(f);
 }
 
 /* Have the port fetch the page that was missing. RESUME: try again. */

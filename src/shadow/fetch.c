@@ -175,14 +175,13 @@ static uint64_t gpte_at(struct vmmu_fetch *f, struct vmmu_shade *s, bool *ok)
 	return now;
 }
 
-/* What a leaf for this entry of the guest's, used before, may allow. False: it is none. */
+/* What a leaf for this entry of the guest's may allow before it is used. False: it is none. */
 static bool wish_for(const struct vmmu_task *task, const struct vmmu_shade *s, uint64_t gpte,
 		     struct vmmu_wish *wish)
 {
 	const struct vmmu_guest_level *level = &task->vcpu->shadow.rules.format.level[1];
 
-	if (!(gpte & VMMU_GUEST_ACCESSED) ||
-	    vmmu_guest_entry_kind(level, gpte) != VMMU_GUEST_ENTRY_LEAF)
+	if (vmmu_guest_entry_kind(level, gpte) != VMMU_GUEST_ENTRY_LEAF)
 		return false;
 	wish->gpte = gpte;
 	wish->rights = s->sp.role.access & vmmu_gpte_rights(gpte, s->sp.role.nx);
@@ -206,9 +205,12 @@ void vmmu_shade_prefetch(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 			return;
 	}
 	for (unsigned i = first; i < first + count; i++) {
-		if (atomic_get(&s->sp.entries[i].raw) || i == index)
+		uint64_t gpte = frame ? shade_load_gpte(s, frame, i) : VMMU_GUEST_ACCESSED;
+
+		if (!(gpte & VMMU_GUEST_ACCESSED) || i == index ||
+		    atomic_get(&s->sp.entries[i].raw))
 			continue;
-		if (frame && !wish_for(task, s, shade_load_gpte(s, frame, i), &wish))
+		if (frame && !wish_for(task, s, gpte, &wish))
 			continue;
 		if (vmmu_shade_map(task, s, i, &wish) == VMMU_OUTCOME_RESUME)
 			stat_add(task, VMMU_STAT_PREFETCHED, 1);

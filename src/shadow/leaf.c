@@ -18,29 +18,37 @@ uint32_t vmmu_gpte_rights(uint64_t gpte, bool nx)
 	return rights;
 }
 
+static uint32_t access_of(uint32_t rights)
+{
+	uint32_t access = VMMU_ACCESS_READ;
+
+	if (rights & VMMU_RIGHT_WRITE)
+		access |= VMMU_ACCESS_WRITE;
+	if (rights & VMMU_RIGHT_EXEC)
+		access |= VMMU_ACCESS_EXEC;
+	return access;
+}
+
 static vmmu_spte_t build(const struct vmmu_vm *vm, const struct vmmu_wish *wish, vmmu_gfn_t gfn,
 			 const struct vmmu_page *page, uint32_t rights)
 {
-	struct vmmu_leaf leaf = {
-		.pfn = page->pfn,
-		.level = wish->level,
-		.access = VMMU_ACCESS_READ,
-		.accessed = true,
-		.dirty = wish->is_write && (rights & VMMU_RIGHT_WRITE),
-		.memtype = VMMU_MEMTYPE_WB,
-	};
+	enum vmmu_memtype memtype = VMMU_MEMTYPE_WB;
+	bool write = (rights & VMMU_RIGHT_WRITE) != 0;
 	vmmu_spte_t e;
 
-	if (rights & VMMU_RIGHT_WRITE)
-		leaf.access |= VMMU_ACCESS_WRITE;
-	if (rights & VMMU_RIGHT_EXEC)
-		leaf.access |= VMMU_ACCESS_EXEC;
 	/* A type that differs within a huge page cannot be said; the strictest stands in. */
 	if (vm->port->memory_type &&
 	    !vm->port->memory_type(vm->host, gfn, vmmu_level_frames(wish->level), page->pfn,
-				   &leaf.memtype))
-		leaf.memtype = VMMU_MEMTYPE_UC;
-	e = vmmu_spte_leaf(&vm->fmt, &leaf);
+				   &memtype))
+		memtype = VMMU_MEMTYPE_UC;
+	e = vmmu_spte_leaf(&vm->fmt, &(struct vmmu_leaf){
+					     .pfn = page->pfn,
+					     .level = wish->level,
+					     .access = access_of(rights),
+					     .accessed = true,
+					     .dirty = wish->is_write && write,
+					     .memtype = memtype,
+				     });
 	if (rights & VMMU_RIGHT_USER)
 		e.raw |= vm->fmt.user_bit;
 	return e;

@@ -119,9 +119,13 @@ static void know_root(struct vmmu_vcpu *vcpu, const struct vmmu_shade *s)
 /* MOV to CR3 flushes what was cached under its identifier, through whatever table. */
 static void forget_pcid(struct vmmu_vcpu *vcpu)
 {
+	struct vmmu_known_root *known = vcpu->shadow.known;
+	unsigned kept = 0;
+
 	for (unsigned i = 0; i < known_roots(vcpu); i++)
-		if (vcpu->shadow.known[i].pcid == pcid_of(vcpu))
-			vcpu->shadow.known[i].gfn.n = UINT64_MAX;
+		if (known[i].pcid != pcid_of(vcpu))
+			known[kept++] = known[i];
+	vcpu->shadow.known_count = kept;
 }
 
 /* A flush reached the loaded root only, or none: the others are synced when they are loaded. */
@@ -302,9 +306,8 @@ void vmmu_shadow_forget_gva(struct vmmu_task *task, vmmu_gva_t gva)
 		union vmmu_role role = {.word = known->role};
 		struct vmmu_shade *s;
 
-		if (known->gfn.n == UINT64_MAX ||
-		    (vcpu->root && !vcpu->shadow.own && known->gfn.n == vcpu->root->gfn.n &&
-		     known->role == vcpu->root->role.word))
+		if (vcpu->root && !vcpu->shadow.own && known->gfn.n == vcpu->root->gfn.n &&
+		    known->role == vcpu->root->role.word)
 			continue;
 		s = vmmu_shade_find(task->vm, known->gfn, role);
 		if (s)

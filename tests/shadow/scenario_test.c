@@ -229,12 +229,17 @@ static void a_write_to_a_table_that_maps_itself_ends(void **state)
 	/* PML4[256] -> PML4: the PML4 appears at the address of all indices 256. */
 	const uint64_t self = UINT64_C(256) << 39 | UINT64_C(256) << 30 | UINT64_C(256) << 21 |
 			      UINT64_C(256) << 12 | UINT64_C(0xffff) << 48;
+	uint64_t before;
 
 	(void)state;
 	rig_poke(&rig, RIG_PML4, 256, RIG_PML4 << 12 | RW);
 	/* The page that maps the address is the page that is written. */
 	rig_writes(&rig, 0, self + 8, rig_gpa(RIG_PML4, 1));
 	assert_true(rig.svm->count.self_writes > 0);
+	/* Also when all tables on the way are linked. */
+	before = rig.svm->count.self_writes;
+	rig_writes(&rig, 0, self + 16, rig_gpa(RIG_PML4, 2));
+	assert_true(rig.svm->count.self_writes > before);
 	/* And it is what the guest's later accesses see. */
 	rig_reads(&rig, 0, self + 8, rig_gpa(RIG_PML4, 1));
 	/* A write that takes its own mapping away works once, and not again. */
