@@ -255,9 +255,11 @@ static bool short_install(struct shadow_fault *f, struct vmmu_shade *s, uint64_t
 	/* CR0.WP = 0 takes tricks for writes that the entry refuses, and for all with keys. */
 	if (!paging->wp && (paging->pke || (wish.is_write && !(wish.rights & VMMU_RIGHT_WRITE))))
 		return false;
-	if (!mark_used(f, s, index, &gpte))
-		return false;
-	wish.gpte = gpte;
+	if (shade_is_mirror(s)) {
+		if (!mark_used(f, s, index, &gpte))
+			return false;
+		wish.gpte = gpte;
+	}
 	if (!(gpte & VMMU_GUEST_DIRTY))
 		wish.rights &= ~(uint32_t)VMMU_RIGHT_WRITE; /* the first write sets it */
 	*outcome = vmmu_shade_map(f->task, s, index, &wish);
@@ -272,6 +274,32 @@ static bool short_install(struct shadow_fault *f, struct vmmu_shade *s, uint64_t
 	return *outcome != VMMU_OUTCOME_PENDING && *outcome != VMMU_OUTCOME_NO_MEMORY;
 }
 
+/* The guest's entry; 0: its frame is not at hand. */
+static uint64_t gpte_of_page(const struct shadow_fault *f, struct vmmu_shade *s)
+	VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	const uint8_t *frame = vmmu_shade_frame(f->task, s);
+
+	return frame ? shade_load_gpte(s, frame, gfn_index(gva_page(f->gva), VMMU_LEVEL_4K)) : 0;
+}
+
+/*
+ * Piece of a huge page: its table's role says what the guest's entry allows, with a dirty one
+ * presumed, for without that the role has no right to write. What the role refuses is for the
+ * long way. 0: perhaps a huge leaf can stand there by now.
+ */
+static uint64_t gpte_of_piece(const struct shadow_fault *f, const struct vmmu_shade *s)
+	VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	union vmmu_role role = s->sp.role;
+
+	if (role.mode == VMMU_PAGING_OFF ||
+	    !vmmu_frames_mirrored(f->task->vm, role.space, s->sp.gfn, VMMU_LEVEL_2M))
+		return 0;
+	return VMMU_GUEST_PRESENT | VMMU_BIT(1) | VMMU_BIT(2) | VMMU_GUEST_ACCESSED |
+	       VMMU_GUEST_DIRTY | (uint64_t)role.key << 59;
+}
+
 /*
  * The tables above the lowest one are linked as the guest's are: they cannot be written unseen.
  * So one entry of the guest's decides, and nothing above it has to be walked. False: something
@@ -283,19 +311,17 @@ static bool short_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 	unsigned shift = f->vcpu->shadow.rules.format.canonical_shift;
 	int64_t top = (int64_t)f->gva.addr >> shift;
 	struct vmmu_shade *s = vmmu_shade_lowest(f->task, f->gva);
-	const uint8_t *frame;
-	uint64_t gpte;
 	bool is_fault;
+	uint64_t gpte;
 
-	if (!s || !shade_is_mirror(s) || (top && top != -1))
+	if (!s || (top && top != -1))
 		return false;
-	frame = vmmu_shade_frame(f->task, s);
-	if (!frame)
-		return false;
-	gpte = shade_load_gpte(s, frame, gfn_index(gva_page(f->gva), VMMU_LEVEL_4K));
+	gpte = shade_is_mirror(s) ? gpte_of_page(f, s) : gpte_of_piece(f, s);
 	f->result->error_code = error_of(f, s, gpte, &is_fault);
 	if (!is_fault)
 		return short_install(f, s, gpte, outcome);
+	if (!shade_is_mirror(s) || !s->frame)
+		return false;
 	vmmu_shadow_forget_gva(f->task, f->gva);
 	*outcome = VMMU_OUTCOME_INJECT;
 	return true;

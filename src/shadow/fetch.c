@@ -196,6 +196,7 @@ void vmmu_shade_prefetch(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	unsigned first = index & ~(count - 1u);
 	struct vmmu_wish wish = {.level = VMMU_LEVEL_4K, .rights = s->sp.role.access};
 	const uint8_t *frame = NULL;
+	uint64_t todo;
 
 	if (count < 2)
 		return;
@@ -204,11 +205,13 @@ void vmmu_shade_prefetch(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 		if (!frame)
 			return;
 	}
-	for (unsigned i = first; i < first + count; i++) {
+	/* A group lies in one word. */
+	todo = ~(s->filled[first / 64] >> (first % 64)) & ((UINT64_C(1) << count) - 1);
+	for (; todo; todo &= todo - 1) {
+		unsigned i = first + (unsigned)__builtin_ctzll(todo);
 		uint64_t gpte = frame ? shade_load_gpte(s, frame, i) : VMMU_GUEST_ACCESSED;
 
-		if (!(gpte & VMMU_GUEST_ACCESSED) || i == index ||
-		    atomic_get(&s->sp.entries[i].raw))
+		if (!(gpte & VMMU_GUEST_ACCESSED) || i == index)
 			continue;
 		if (frame && !wish_for(task, s, gpte, &wish))
 			continue;

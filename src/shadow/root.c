@@ -331,29 +331,28 @@ void vmmu_shadow_invlpg(struct vmmu_vcpu *vcpu, vmmu_gva_t gva)
 
 bool vmmu_shadow_translate(struct vmmu_vcpu *vcpu, vmmu_gva_t gva, vmmu_hpa_t *at)
 {
-	struct vmmu_vm *vm = vcpu->vm;
+	const struct vmmu_vm *vm = vcpu->vm;
 	const struct vmmu_sp *root = vcpu->root;
-	vmmu_gfn_t page = {gva.addr >> VMMU_PAGE_SHIFT};
 	const vmmu_spte_slot_t *entries;
-	vmmu_spte_t e;
-	unsigned level;
+	unsigned shift;
+	uint64_t raw;
 
 	if (!root || vm_is_dead(vm) || !is_canonical(&vcpu->shadow.paging, gva))
 		return false;
-	level = root->role.level;
+	shift = VMMU_PAGE_SHIFT + 9u * (root->role.level - 1u);
 	entries = root->entries;
 	vmmu_reading_begin(&vcpu->task);
-	for (;;) {
-		e = shade_entry(atomic_get_acquire(&entries[gfn_index(page, level)].raw));
-		if (spte_kind(e) != VMMU_KIND_TABLE)
+	for (;; shift -= 9) {
+		unsigned index = (unsigned)(gva.addr >> shift) & (VMMU_TABLE_ENTRIES - 1u);
+
+		raw = atomic_get_acquire(&entries[index].raw);
+		if (shade_raw_kind(raw) != VMMU_KIND_TABLE)
 			break;
-		entries = vm->port->page_map(vm->host, spte_pfn(e));
-		level--;
+		entries = vm->port->page_map(vm->host, spte_pfn((vmmu_spte_t){raw}));
 	}
 	vmmu_reading_end(&vcpu->task);
-	at->addr = (spte_pfn(e).n << VMMU_PAGE_SHIFT) |
-		   (gva.addr & ((vmmu_level_frames(level) << VMMU_PAGE_SHIFT) - 1));
-	return spte_kind(e) == VMMU_KIND_LEAF;
+	at->addr = (raw & VMMU_SPTE_ADDRESS_MASK) | (gva.addr & ((UINT64_C(1) << shift) - 1));
+	return shade_raw_kind(raw) == VMMU_KIND_LEAF;
 }
 
 void vmmu_shadow_set_pkru(struct vmmu_vcpu *vcpu, uint32_t pkru)

@@ -95,6 +95,12 @@ static inline vmmu_spte_t shade_entry(uint64_t raw)
 								     << VMMU_SHADE_KIND_MOVE};
 }
 
+/* For those who follow tables without looking at what else an entry says. */
+static inline enum vmmu_kind shade_raw_kind(uint64_t raw)
+{
+	return (enum vmmu_kind)((raw & VMMU_SHADE_KIND_MASK) >> VMMU_SHADE_KIND_SHIFT);
+}
+
 static inline vmmu_spte_t shade_get(const struct vmmu_shade *s, unsigned index)
 {
 	return shade_entry(atomic_get_acquire(&s->sp.entries[index].raw));

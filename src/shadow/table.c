@@ -24,16 +24,11 @@ struct vmmu_shade *vmmu_shade_find(struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmm
 	return s;
 }
 
-struct vmmu_shade *vmmu_shade_lowest(struct vmmu_task *task, vmmu_gva_t gva)
+static struct vmmu_shade *find_lowest(struct vmmu_task *task, vmmu_gfn_t page)
 {
 	struct vmmu_vcpu *vcpu = task->vcpu;
-	struct vmmu_known_path *path = &vcpu->shadow.path;
-	vmmu_gfn_t page = {gva.addr >> VMMU_PAGE_SHIFT};
 	struct vmmu_sp *sp = vcpu->root;
 
-	if (path->root == sp && path->region == page.n / VMMU_TABLE_ENTRIES &&
-	    path->cuts == task->vm->shades.cuts && sp)
-		return path->lowest;
 	while (sp && sp->role.level > VMMU_LEVEL_4K) {
 		vmmu_spte_t e = shade_get(shade_of(sp), gfn_index(page, sp->role.level));
 
@@ -42,10 +37,22 @@ struct vmmu_shade *vmmu_shade_lowest(struct vmmu_task *task, vmmu_gva_t gva)
 		if (sp)
 			shade_of(sp)->writes = 0;
 	}
-	if (sp)
-		*path = (struct vmmu_known_path){vcpu->root, page.n / VMMU_TABLE_ENTRIES,
-						 task->vm->shades.cuts, shade_of(sp)};
-	return sp ? shade_of(sp) : NULL;
+	if (!sp)
+		return NULL;
+	vcpu->shadow.path = (struct vmmu_known_path){vcpu->root, page.n / VMMU_TABLE_ENTRIES,
+						     task->vm->shades.cuts, shade_of(sp)};
+	return shade_of(sp);
+}
+
+struct vmmu_shade *vmmu_shade_lowest(struct vmmu_task *task, vmmu_gva_t gva)
+{
+	const struct vmmu_known_path *path = &task->vcpu->shadow.path;
+	vmmu_gfn_t page = {gva.addr >> VMMU_PAGE_SHIFT};
+
+	if (path->region == page.n / VMMU_TABLE_ENTRIES && path->root &&
+	    path->root == task->vcpu->root && path->cuts == task->vm->shades.cuts)
+		return path->lowest;
+	return find_lowest(task, page);
 }
 
 /* ---- age ---- */
