@@ -32,6 +32,23 @@ static bool is_stubborn(struct vcpu *vcpu)
 enum { STRING_BYTES = 64 };
 
 /*
+ * Let the CPU do a string, unless that was tried just now and it got no further: its code or its
+ * source needs the table.
+ */
+static bool string_unprotect(struct vcpu *vcpu, const struct vmmu_shadow_result *result)
+{
+	bool again = vcpu->vmcb.save.rip == vcpu->string_rip &&
+		     vcpu->fault_gva == vcpu->string_gva &&
+		     vcpu->exits - vcpu->string_exits <= STUBBORN_NEAR;
+
+	vcpu->string_rip = vcpu->vmcb.save.rip;
+	vcpu->string_gva = vcpu->fault_gva;
+	vcpu->string_exits = vcpu->exits;
+	return !again && !result->self_write &&
+	       vmmu_shadow_unprotect(vcpu->guest->vm, 0, vmmu_gpa_to_gfn(result->gpa));
+}
+
+/*
  * The common writes, without the emulator: the fault has told where the operand lies. A plain MOV
  * is done here. A long string means that the page is no table any more, or a new one: its
  * copies are thrown away, and the CPU does it at full speed.
@@ -44,8 +61,7 @@ static bool table_write_short(struct vcpu *vcpu, const struct vmmu_shadow_result
 	if (!code_store(vcpu, &store))
 		return false;
 	if (store.repeated != 0)
-		return store.repeated >= STRING_BYTES && !result->self_write &&
-		       vmmu_shadow_unprotect(vcpu->guest->vm, 0, vmmu_gpa_to_gfn(result->gpa));
+		return store.repeated >= STRING_BYTES && string_unprotect(vcpu, result);
 	/* Aligned, so it lies in one page, and is one store. */
 	if (store.linear != vcpu->fault_gva || store.linear % store.bytes != 0)
 		return false;
