@@ -46,6 +46,7 @@ struct vmmu_invalidations {
 	struct vmmu_withdrawn frames[VMMU_SPACES_MAX]; /* by guest frame */
 	struct vmmu_withdrawn host;                    /* by host address, all spaces */
 	uint64_t beginning;                            /* begins that have not returned yet */
+	uint64_t begun;                                /* begins so far */
 };
 
 /* Frames of pages that live as long as the VM. */
@@ -70,6 +71,7 @@ struct vmmu_shades {
 	struct vmmu_shade *oldest, *newest;
 	uint64_t count, unsync;
 	uint64_t quota;
+	uint64_t cuts; /* entries that led to a table and no longer do, ever */
 };
 
 struct vmmu_vm {
@@ -166,7 +168,14 @@ struct vmmu_shadow_vcpu {
 		uint32_t pcid; /* it was loaded with */
 	} known[4];
 	unsigned known_count; /* ever, since all were forgotten */
-	uint64_t *pdptes;     /* page with the four entries of PAE mode */
+	/* The lowest table that the last address was found in: good for its 2M until the root
+	 * changes or any table of the VM is cut off. */
+	struct vmmu_known_path {
+		const struct vmmu_sp *root; /* NULL: none */
+		uint64_t region, cuts;
+		struct vmmu_shade *lowest;
+	} path;
+	uint64_t *pdptes; /* page with the four entries of PAE mode */
 	vmmu_pfn_t pdptes_pfn;
 };
 
@@ -221,6 +230,20 @@ static inline void stat_add(struct vmmu_task *task, enum vmmu_stat stat, uint64_
 		vcpu_stat_add(task->vcpu, stat, n);
 	else
 		(void)atomic_plus(&task->vm->stats[stat], n);
+}
+
+/* As vmmu_shadow_slot(), without a call when it is the slot of the last look-up. */
+static inline const struct vmmu_slot *shadow_slot(struct vmmu_task *task, unsigned space,
+						  vmmu_gfn_t gfn) VMMU_REQUIRES(vmmu_mmu_lock)
+{
+	struct vmmu_vcpu *vcpu = task->vcpu;
+
+	/* Under the mmu lock the set stands still: the last hit is good for its generation. */
+	if (VMMU_LIKELY(vcpu != NULL) && VMMU_LIKELY(vmmu_slot_holds(&vcpu->slot, gfn)) &&
+	    VMMU_LIKELY(vcpu->slot.space == space) &&
+	    VMMU_LIKELY(vcpu->slot_generation == atomic_get(&task->vm->spaces[space].generation)))
+		return &vcpu->slot;
+	return vmmu_shadow_slot(task, space, gfn);
 }
 
 /* Is the vCPU's root valid, and of the role that the vCPU has now (I8)? */

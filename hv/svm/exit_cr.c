@@ -10,6 +10,7 @@
 #include "../guest/access.h"
 #include "../guest/cpuid.h"
 #include "../guest/guest.h"
+#include "code.h"
 #include "cr.h"
 
 #define CR0_DEFINED UINT64_C(0xe005003f)
@@ -133,17 +134,28 @@ enum svm_next exit_cr4(struct vcpu *vcpu)
 	return SVM_RESUME;
 }
 
+static bool cr3_decode(struct vcpu *vcpu, unsigned *gpr, unsigned *length)
+{
+	struct emu_insn insn;
+
+	if (code_decode(vcpu, &insn) != EMU_OK || insn.op != EMU_OP_MOV_TO_CR)
+		return false;
+	*gpr = insn.rm;
+	*length = insn.length;
+	return true;
+}
+
 /* Only without nested paging. AMD APM, CR3: what is #GP. */
 enum svm_next exit_cr3(struct vcpu *vcpu)
 {
 	enum vmmu_cr3_kind kind = VMMU_CR3_FLUSH;
-	struct emu_insn insn;
+	unsigned gpr, length;
 	uint64_t value;
 
 	vcpu->kind = EXIT_KIND_CR3;
-	if (code_decode(vcpu, &insn) != EMU_OK || insn.op != EMU_OP_MOV_TO_CR)
+	if (!code_mov_to_cr(vcpu, 3, &gpr, &length) && !cr3_decode(vcpu, &gpr, &length))
 		return decode_failed(vcpu, "CR3");
-	value = *vcpu_reg(vcpu, insn.rm);
+	value = *vcpu_reg(vcpu, gpr);
 	if (!vcpu_is_64bit(vcpu))
 		value = (uint32_t)value;
 	if ((vcpu_cr4(vcpu) & CR4_PCIDE) != 0 && (value & CR3_KEEP) != 0) {
@@ -152,7 +164,7 @@ enum svm_next exit_cr3(struct vcpu *vcpu)
 	}
 	if (value >> cpu_facts()->physical_bits != 0 || !svm_cr3_set(vcpu, value, kind))
 		return refuse(vcpu);
-	svm_skip(vcpu, insn.length);
+	svm_skip(vcpu, length);
 	return SVM_RESUME;
 }
 

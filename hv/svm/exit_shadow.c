@@ -10,6 +10,7 @@
 #include "../guest/access.h"
 #include "../guest/guest.h"
 #include "../guest/mmio.h"
+#include "code.h"
 
 #define RFLAGS_AC (UINT64_C(1) << 18)
 
@@ -27,16 +28,66 @@ static bool is_stubborn(struct vcpu *vcpu)
 	return vcpu->stubborn_times > STUBBORN_MAX;
 }
 
+/* From here on a string instruction is filling the page, not changing entries of a table. */
+enum { STRING_BYTES = 64 };
+
+/*
+ * Let the CPU do a string, unless that was tried just now and it got no further: its code or its
+ * source needs the table.
+ */
+static bool string_unprotect(struct vcpu *vcpu, const struct vmmu_shadow_result *result)
+{
+	bool again = vcpu->vmcb.save.rip == vcpu->string_rip &&
+		     vcpu->fault_gva == vcpu->string_gva &&
+		     vcpu->exits - vcpu->string_exits <= STUBBORN_NEAR;
+
+	vcpu->string_rip = vcpu->vmcb.save.rip;
+	vcpu->string_gva = vcpu->fault_gva;
+	vcpu->string_exits = vcpu->exits;
+	return !again && !result->self_write &&
+	       vmmu_shadow_unprotect(vcpu->guest->vm, 0, vmmu_gpa_to_gfn(result->gpa));
+}
+
+/*
+ * The common writes, without the emulator: the fault has told where the operand lies. A plain MOV
+ * is done here. A long string means that the page is no table any more, or a new one: its
+ * copies are thrown away, and the CPU does it at full speed.
+ */
+static bool table_write_short(struct vcpu *vcpu, const struct vmmu_shadow_result *result)
+{
+	struct code_store store;
+	uint8_t *at;
+
+	if (!code_store(vcpu, &store))
+		return false;
+	if (store.repeated != 0)
+		return store.repeated >= STRING_BYTES && string_unprotect(vcpu, result);
+	/* Aligned, so it lies in one page, and is one store. */
+	if (store.linear != vcpu->fault_gva || store.linear % store.bytes != 0)
+		return false;
+	at = guest_pointer(&vcpu->guest->memory, result->gpa.addr, GUEST_WRITE);
+	if (at == NULL)
+		return false;
+	if (store.bytes == 8)
+		__atomic_store_n((uint64_t *)(void *)at, store.value, __ATOMIC_SEQ_CST);
+	else
+		__atomic_store_n((uint32_t *)(void *)at, (uint32_t)store.value, __ATOMIC_SEQ_CST);
+	/* A dead VM is noticed at the next entry. */
+	HV_ASSERT(vmmu_guest_written(vcpu->guest->vm, 0, result->gpa, store.bytes) != VMMU_EINVAL);
+	svm_skip(vcpu, store.length);
+	return true;
+}
+
 /*
  * A write to a page that holds tables of the guest. What the emulator does not know, and pushes of
  * an interrupted delivery, are done by the CPU after the tables' copies were thrown away.
  */
 static enum svm_next table_write(struct vcpu *vcpu, const struct vmmu_shadow_result *result)
 {
-	enum svm_next next;
+	enum svm_next next = SVM_RESUME;
 
 	vcpu->kind = EXIT_KIND_PF_WRITE;
-	if (!vcpu->delivering && mmio_try(vcpu, &next))
+	if (!vcpu->delivering && (table_write_short(vcpu, result) || mmio_try(vcpu, &next)))
 		return next;
 	if (is_stubborn(vcpu)) {
 		guest_end(vcpu->guest, GUEST_CRASH,
@@ -125,11 +176,16 @@ enum svm_next exit_invlpg(struct vcpu *vcpu)
 {
 	struct emu_insn insn;
 	uint64_t linear;
+	unsigned length;
 
-	if (!operand_find(vcpu, EMU_OP_INVLPG, &insn, &linear))
-		return SVM_STOP;
+	vcpu->kind = EXIT_KIND_INVLPG;
+	if (!code_invlpg(vcpu, &linear, &length)) {
+		if (!operand_find(vcpu, EMU_OP_INVLPG, &insn, &linear))
+			return SVM_STOP;
+		length = insn.length;
+	}
 	vmmu_shadow_invlpg(vcpu->mmu, (vmmu_gva_t){linear});
-	svm_skip(vcpu, insn.length);
+	svm_skip(vcpu, length);
 	return SVM_RESUME;
 }
 

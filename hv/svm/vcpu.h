@@ -129,6 +129,8 @@ struct vcpu {
 	uint64_t stubborn_rip;   /* instruction that made the last table go, see exit_shadow.c */
 	uint64_t stubborn_exits; /* vcpu->exits then */
 	uint32_t stubborn_times;
+	uint64_t string_gva; /* where the last string made a table go, its RIP, and exits then */
+	uint64_t string_rip, string_exits;
 	uint64_t exits;
 	uint64_t tsc_last; /* #VMEXIT of the exit before */
 

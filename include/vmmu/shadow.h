@@ -52,6 +52,14 @@ void vmmu_shadow_invlpg(struct vmmu_vcpu *vcpu, vmmu_gva_t gva);
  * address, CR4.PGE. Context: as above. */
 void vmmu_shadow_flush(struct vmmu_vcpu *vcpu);
 
+/**
+ * vmmu_shadow_translate() - where does the CPU find a linear address, by the tables that it walks
+ * now? For embedders that read the instruction which the guest has just stopped at: cheaper than a
+ * walk of the guest's tables, and it is the page that the CPU has fetched from.
+ * Context: as vmmu_shadow_set_paging(). Return: false, not mapped; then walk the guest's tables.
+ */
+bool vmmu_shadow_translate(struct vmmu_vcpu *vcpu, vmmu_gva_t gva, vmmu_hpa_t *at);
+
 /* PKRU as the guest has it now; for software walks only, the hardware uses its own. */
 void vmmu_shadow_set_pkru(struct vmmu_vcpu *vcpu, uint32_t pkru);
 

@@ -69,6 +69,7 @@ enum vmmu_error vmmu_invalidate_begin(struct vmmu_vm *vm, unsigned space,
 	vmmu_section_begin(&task);
 	trace(&task, VMMU_TRACE_INVALIDATE, 0, range.start.n, range.end.n, 1);
 	withdrawn_begin(vm, &vm->invalidations.frames[space], range.start.n, range.end.n);
+	vm->invalidations.begun++;
 	vm->invalidations.beginning++;
 	vmmu_zap_space(&task, space, range);
 	vm->invalidations.beginning--;
@@ -149,6 +150,7 @@ enum vmmu_error vmmu_invalidate_host_begin(struct vmmu_vm *vm, uint64_t start, u
 	vmmu_section_begin(&task);
 	withdrawn_begin(vm, &vm->invalidations.host, start, end);
 	trace(&task, VMMU_TRACE_INVALIDATE, 0, start, end, 3);
+	vm->invalidations.begun++;
 	vm->invalidations.beginning++;
 	for (unsigned space = 0; space < vm->config.spaces; space++)
 		zap_host_range(&task, space, start, end);

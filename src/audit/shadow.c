@@ -110,9 +110,12 @@ static void check_entry(struct vmmu_auditor *a, struct vmmu_shade *s, unsigned i
 		.level = s->sp.role.level,
 		.old = shade_get(s, index),
 	};
+	bool filled = s->filled[index / 64] >> (index % 64) & 1u;
 	const char *problem;
 
 	a->entries++;
+	if (filled != (at.old.raw != 0))
+		vmmu_audit_entry(a, 16, "the mark for an entry that is not empty is wrong", &at);
 	if (!at.old.raw)
 		return;
 	problem = vmmu_spte_problem(&a->vm->fmt, at.old, at.level);

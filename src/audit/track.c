@@ -5,12 +5,17 @@
 
 void vmmu_audit_tracked_leaf(struct vmmu_auditor *a, const struct vmmu_iter *at)
 {
+	uint32_t access = spte_access(&a->vm->fmt, at->old);
+
 	if (at->level > VMMU_LEVEL_4K) {
 		if (vmmu_tracked_around(a->vm, at->gfn, at->level))
 			vmmu_audit_entry(a, 2, "a huge leaf reaches over a tracked frame", at);
 		return;
 	}
-	if (spte_access(&a->vm->fmt, at->old) & vmmu_tracked_kinds(a->vm, at->gfn))
+	/* A right that a fault may give back without the lock counts, too. */
+	if (at->old.raw & a->vm->fmt.saved_write)
+		access |= VMMU_ACCESS_WRITE;
+	if (access & vmmu_tracked_kinds(a->vm, at->gfn))
 		vmmu_audit_entry(a, 2, "a leaf allows what a client tracks", at);
 }
 

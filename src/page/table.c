@@ -206,7 +206,6 @@ static bool side_pages_alloc(struct vmmu_vm *vm, struct vmmu_sp *sp)
 		vm->port->page_free(vm->host, gptes);
 		return false;
 	}
-	memset(&s->gptes, 0, sizeof(*s) - offsetof(struct vmmu_shade, gptes));
 	s->gptes_pfn = gptes;
 	s->links_pfn = links;
 	s->gptes = vm->port->page_map(vm->host, gptes);
@@ -214,17 +213,61 @@ static bool side_pages_alloc(struct vmmu_vm *vm, struct vmmu_sp *sp)
 	return true;
 }
 
+static void pages_free(struct vmmu_vm *vm, struct vmmu_sp *sp)
+{
+	if (vm->pages.side_pages)
+		side_pages_free(vm, sp);
+	vm->port->page_free(vm->host, sp->pfn);
+}
+
+/* Shadow tables come and go with the guest's processes: some are kept with their pages. */
+#define SPARE_MAX 32u
+
+/* A shadow table is emptied before it is taken out; what its side pages say of empty entries
+ * does not matter. */
+static bool spare_put(struct vmmu_vm *vm, struct vmmu_sp *sp)
+{
+	bool room;
+
+	if (!vm->pages.side_pages)
+		return false;
+	vmmu_spin_acquire(&vm->pages.pool_lock, vm->port, vm->host);
+	room = vm->pages.spare_count < SPARE_MAX;
+	if (room) {
+		sp->next = vm->pages.spare;
+		vm->pages.spare = sp;
+		vm->pages.spare_count++;
+	}
+	vmmu_spin_release(&vm->pages.pool_lock);
+	return room;
+}
+
+static struct vmmu_sp *spare_get(struct vmmu_vm *vm)
+{
+	struct vmmu_sp *sp;
+
+	if (!vm->pages.side_pages)
+		return NULL;
+	vmmu_spin_acquire(&vm->pages.pool_lock, vm->port, vm->host);
+	sp = vm->pages.spare;
+	if (sp) {
+		vm->pages.spare = sp->next;
+		vm->pages.spare_count--;
+	}
+	vmmu_spin_release(&vm->pages.pool_lock);
+	return sp;
+}
+
 /* Give page and descriptor back. */
 static void table_free(struct vmmu_task *task, struct vmmu_sp *sp)
 {
 	struct vmmu_vm *vm = task->vm;
-	vmmu_pfn_t pfn = sp->pfn;
 
 	set_state(task, sp, VMMU_SP_FREED);
-	if (vm->pages.side_pages)
-		side_pages_free(vm, sp);
+	if (spare_put(vm, sp))
+		return;
+	pages_free(vm, sp);
 	pool_put(vm, sp);
-	vm->port->page_free(vm->host, pfn);
 }
 
 static void collect(struct vmmu_vm *vm)
@@ -301,9 +344,9 @@ static bool pool_grow(struct vmmu_vm *vm)
 	return true;
 }
 
-static struct vmmu_sp *table_alloc(struct vmmu_vm *vm)
+/* A descriptor with its pages, all of them empty. */
+static struct vmmu_sp *pages_alloc(struct vmmu_vm *vm)
 {
-	struct vmmu_task task = task_of_vm(vm);
 	struct vmmu_sp *sp = pool_get(vm);
 	vmmu_pfn_t pfn;
 
@@ -321,13 +364,30 @@ static struct vmmu_sp *table_alloc(struct vmmu_vm *vm)
 		pool_put(vm, sp);
 		return NULL;
 	}
-	set_state(&task, sp, VMMU_SP_NEW);
 	sp->pfn = pfn;
 	sp->entries = vm->port->page_map(vm->host, pfn);
+	return sp;
+}
+
+static struct vmmu_sp *table_alloc(struct vmmu_vm *vm)
+{
+	struct vmmu_task task = task_of_vm(vm);
+	struct vmmu_sp *sp = spare_get(vm);
+
+	if (!sp)
+		sp = pages_alloc(vm);
+	if (!sp)
+		return NULL;
+	set_state(&task, sp, VMMU_SP_NEW);
 	sp->users = 0;
 	sp->root_next = NULL;
 	sp->doomed = false;
 	atomic_put(&sp->invalid, 0);
+	if (vm->pages.side_pages) {
+		struct vmmu_shade *s = (struct vmmu_shade *)(void *)sp;
+
+		memset(&s->parents, 0, sizeof(*s) - offsetof(struct vmmu_shade, parents));
+	}
 	return sp;
 }
 
@@ -453,6 +513,8 @@ void vmmu_pages_fini(struct vmmu_vm *vm)
 {
 	struct pool_page *page = vm->pages.pool_pages;
 
+	for (struct vmmu_sp *sp = vm->pages.spare; sp; sp = sp->next)
+		pages_free(vm, sp);
 	while (page) {
 		struct pool_page *next = page->next;
 

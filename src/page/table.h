@@ -139,10 +139,12 @@ _Static_assert(sizeof(struct vmmu_table_index) <= VMMU_PAGE_BYTES, "the index is
 
 struct vmmu_pages {
 	struct vmmu_table_index *index; /* replaced under the mmu lock, exclusive */
-	vmmu_atomic_t pool_lock;        /* spin: the three below */
+	vmmu_atomic_t pool_lock;        /* spin: the lists below */
 	uint32_t descriptor_bytes;      /* const: what this VM's engine needs for a table */
 	uint32_t side_pages;            /* const: pages that come with each table, 0 or 2 */
 	struct vmmu_sp *pool;           /* free descriptors */
+	struct vmmu_sp *spare;          /* free descriptors that still have their empty pages */
+	uint32_t spare_count;
 	struct pool_page *pool_pages;
 	struct vmmu_sp *retired; /* oldest last */
 	vmmu_atomic_t retired_count;

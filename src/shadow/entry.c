@@ -55,14 +55,14 @@ static uint64_t gpte_frame(union vmmu_role role, uint64_t gpte)
 	return (gpte & VMMU_MASK(31, 22)) | (gpte & VMMU_MASK(20, 13)) << 19; /* PSE36 */
 }
 
-vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigned index)
+vmmu_gfn_t vmmu_shade_gfn_of_any(const struct vmmu_shade *s, unsigned index, uint64_t gpte)
 {
 	uint64_t frames = vmmu_level_frames(s->sp.role.level);
 	uint64_t address;
 
 	if (!shade_is_mirror(s))
 		return (vmmu_gfn_t){s->sp.gfn.n + index * frames};
-	address = gpte_frame(s->sp.role, s->gptes[index]);
+	address = gpte_frame(s->sp.role, gpte);
 	if (s->sp.role.mode == VMMU_PAGING_32BIT && s->sp.role.level == VMMU_LEVEL_2M &&
 	    !VMMU_MUTANT(HALF_PAGE))
 		address += (uint64_t)(index & 1u) << 21; /* the second half of a 4M page */
@@ -88,18 +88,22 @@ static vmmu_link_t *link_cell(uint64_t *cell)
 
 /* ---- one entry ---- */
 
+static void fill(struct vmmu_shade *s, unsigned index)
+{
+	s->filled[index / 64] |= UINT64_C(1) << (index % 64);
+}
+
 static enum vmmu_stat pages_stat(const struct vmmu_shade *s)
 {
 	return VMMU_STAT_PAGES_4K + (s->sp.role.level - VMMU_LEVEL_4K);
 }
 
-/* The leaf goes: off its reverse map. */
+/* The leaf goes, or another takes its place: off its reverse map. */
 static void leaf_gone(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
 {
 	vmmu_gfn_t gfn = vmmu_shade_leaf_gfn(s, index);
 	uint64_t *cell = vmmu_framemap_find(rmap_of(task->vm, s), rmap_key(s, gfn));
 
-	stat_add(task, pages_stat(s), (uint64_t)-1);
 	stat_add(task, VMMU_STAT_ZAPPED, 1);
 	if (VMMU_CHECK(task, cell, "a leaf's frame has no reverse map", gfn.n, index) &&
 	    !VMMU_MUTANT(RMAP_LEAK))
@@ -112,6 +116,7 @@ static void table_gone(struct vmmu_task *task, struct vmmu_shade *s, unsigned in
 	struct vmmu_sp *child = vmmu_table_find(task->vm, spte_pfn(from));
 
 	vmmu_unsync_unmark(s, index);
+	task->vm->shades.cuts++;
 	if (VMMU_MUTANT(PARENT_LEAK))
 		return;
 	if (VMMU_CHECK(task, child, "a shadow entry points to a table that does not exist",
@@ -139,7 +144,7 @@ static void hand_over_dirty(struct vmmu_task *task, struct vmmu_shade *s, unsign
 {
 	const struct vmmu_vm *vm = task->vm;
 
-	if (spte_kind(from) != VMMU_KIND_LEAF || !vm->port->page_dirty || VMMU_MUTANT(DIRTY_LOST) ||
+	if (!vm->port->page_dirty || spte_kind(from) != VMMU_KIND_LEAF || VMMU_MUTANT(DIRTY_LOST) ||
 	    !spte_is_dirty(&vm->fmt, from))
 		return;
 	if (spte_kind(to) == VMMU_KIND_LEAF && spte_is_dirty(&vm->fmt, to) &&
@@ -168,9 +173,11 @@ void vmmu_shade_clear(struct vmmu_task *task, struct vmmu_shade *s, unsigned ind
 
 	if (spte_kind(from) == VMMU_KIND_EMPTY)
 		return;
+	s->filled[index / 64] &= ~(UINT64_C(1) << (index % 64));
 	if (spte_kind(from) == VMMU_KIND_LEAF) {
 		hand_over_dirty(task, s, index, from, spte_empty());
 		leaf_gone(task, s, index);
+		stat_add(task, pages_stat(s), (uint64_t)-1);
 	} else if (spte_kind(from) == VMMU_KIND_TABLE) {
 		table_gone(task, s, index, from);
 	}
@@ -183,12 +190,10 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 			 vmmu_spte_t to, uint64_t gpte)
 {
 	vmmu_spte_t old = shade_get(s, index);
-	uint64_t before = s->gptes[index], *cell;
-	vmmu_gfn_t gfn;
+	vmmu_gfn_t gfn = vmmu_shade_gfn_of(s, index, gpte);
+	vmmu_spte_t from;
+	uint64_t *cell;
 
-	s->gptes[index] = gpte;
-	gfn = vmmu_shade_leaf_gfn(s, index);
-	s->gptes[index] = before;
 	if (spte_kind(old) == VMMU_KIND_LEAF && spte_pfn(old).n == spte_pfn(to).n &&
 	    vmmu_shade_leaf_gfn(s, index).n == gfn.n) {
 		s->gptes[index] = gpte;
@@ -198,12 +203,22 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	cell = vmmu_framemap_make(task, rmap_of(task->vm, s), rmap_key(s, gfn));
 	if (!cell)
 		return false;
-	vmmu_shade_clear(task, s, index);
+	if (old.raw && spte_kind(old) != VMMU_KIND_LEAF) {
+		vmmu_shade_clear(task, s, index);
+		old = spte_empty();
+	}
+	from = shade_swap(s, index, to); /* if it is a leaf: with what the CPU has set in it */
+	if (old.raw) {
+		hand_over_dirty(task, s, index, from, to);
+		leaf_gone(task, s, index);
+		vmmu_debt_add_everything(task);
+	} else {
+		fill(s, index);
+		stat_add(task, pages_stat(s), 1);
+	}
 	s->gptes[index] = gpte;
 	list_add(link_cell(cell), s, index);
-	stat_add(task, pages_stat(s), 1);
-	(void)shade_swap(s, index, to);
-	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, 0, to.raw);
+	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, from.raw, to.raw);
 	return true;
 }
 
@@ -220,6 +235,7 @@ void vmmu_shade_set_mmio(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	if (!fmt_has_mmio(fmt) || (generation & VMMU_GENERATION_IN_PROGRESS) ||
 	    s->sp.role.level != VMMU_LEVEL_4K)
 		return;
+	fill(s, index);
 	(void)shade_swap(s, index, vmmu_spte_mmio(fmt, generation));
 	stat_add(task, VMMU_STAT_MMIO_ENTRIES, 1);
 	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, vmmu_shade_leaf_gfn(s, index).n, 0,
@@ -236,6 +252,7 @@ void vmmu_shade_set_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned
 	list_add(&child->parents, s, index);
 	if (shade_is_stale(child))
 		vmmu_unsync_mark(s, index);
+	fill(s, index);
 	(void)shade_swap(s, index, to);
 	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, s->sp.gfn.n, 0, to.raw);
 }

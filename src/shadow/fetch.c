@@ -50,17 +50,6 @@ static const struct vmmu_walk_step *step_at(const struct vmmu_fetch *f, unsigned
 	return NULL;
 }
 
-/* Does the guest's entry still say what the walk saw? Re-reads it with no writer about. */
-static bool still_says(struct vmmu_fetch *f, const struct vmmu_walk_step *step, uint64_t *now)
-	VMMU_REQUIRES(vmmu_mmu_lock)
-{
-	unsigned bytes = f->vcpu->shadow.paging.mode == VMMU_PAGING_32BIT ? 4 : 8;
-
-	return vmmu_guest_read(f->task, f->vcpu->space, step->gpa, bytes, now) &&
-	       (!((*now ^ step->value) & ~(VMMU_GUEST_ACCESSED | VMMU_GUEST_DIRTY)) ||
-		VMMU_MUTANT(UNCHECKED_WALK));
-}
-
 /* Frame and role of the table below @s: the guest's next one, or a piece of its huge page. */
 static union vmmu_role child_role(const struct vmmu_fetch *f, const struct vmmu_shade *s,
 				  uint64_t gpte, vmmu_gfn_t *at)
@@ -140,7 +129,7 @@ static enum vmmu_level leaf_level(struct vmmu_fetch *f) VMMU_REQUIRES(vmmu_mmu_l
 {
 	struct vmmu_vm *vm = f->task->vm;
 	vmmu_gfn_t gfn = vmmu_gpa_to_gfn(f->walk->gpa);
-	const struct vmmu_slot *slot = vmmu_shadow_slot(f->task, f->vcpu->space, gfn);
+	const struct vmmu_slot *slot;
 	enum vmmu_level level = vm->config.max_leaf;
 	struct vmmu_page page;
 
@@ -151,7 +140,10 @@ static enum vmmu_level leaf_level(struct vmmu_fetch *f) VMMU_REQUIRES(vmmu_mmu_l
 	while (level > VMMU_LEVEL_4K &&
 	       vmmu_level_frames(level) << VMMU_PAGE_SHIFT > f->walk->page_bytes)
 		level--;
-	if (level == VMMU_LEVEL_4K || !slot || !vmmu_page_at_hand(f->task, slot, gfn, &page))
+	if (level == VMMU_LEVEL_4K)
+		return VMMU_LEVEL_4K;
+	slot = shadow_slot(f->task, f->vcpu->space, gfn);
+	if (!slot || !vmmu_page_at_hand(f->task, slot, gfn, &page))
 		return VMMU_LEVEL_4K;
 	if (page.level < level)
 		level = page.level;
@@ -167,50 +159,73 @@ static enum vmmu_level leaf_level(struct vmmu_fetch *f) VMMU_REQUIRES(vmmu_mmu_l
 	return level;
 }
 
-static uint64_t gpte_at(struct vmmu_fetch *f, const struct vmmu_shade *s, bool *ok)
+/* The guest's entry for @s, if it still says what the walk saw: read with no writer about. */
+static uint64_t gpte_at(struct vmmu_fetch *f, struct vmmu_shade *s, bool *ok)
 	VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	const struct vmmu_walk_step *step = step_at(f, s->sp.role.level);
-	uint64_t now = 0;
+	const uint8_t *frame;
+	uint64_t now;
 
-	*ok = !step || still_says(f, step, &now);
+	*ok = true;
+	if (!step)
+		return 0;
+	frame = vmmu_shade_frame(f->task, s);
+	if (frame) {
+		frame += step->gpa.addr % VMMU_PAGE_BYTES;
+		now = shade_gpte_bytes(s) == 4 ? vmmu_load4(frame) : vmmu_load8(frame);
+	} else if (!vmmu_guest_read(f->task, f->vcpu->space, step->gpa, shade_gpte_bytes(s),
+				    &now)) { /* a table in a hole can be read */
+		*ok = false;
+		return 0;
+	}
+	*ok = !((now ^ step->value) & ~(VMMU_GUEST_ACCESSED | VMMU_GUEST_DIRTY)) ||
+	      VMMU_MUTANT(UNCHECKED_WALK);
 	return now;
 }
 
-/* Neighbours that the guest has used before: no fault for them. */
-static void prefetch(struct vmmu_fetch *f, struct vmmu_shade *s, unsigned index)
-	VMMU_REQUIRES(vmmu_mmu_lock)
+/* What a leaf for this entry of the guest's may allow before it is used. False: it is none. */
+static bool wish_for(const struct vmmu_task *task, const struct vmmu_shade *s, uint64_t gpte,
+		     struct vmmu_wish *wish)
 {
-	unsigned count = f->task->vm->config.prefetch;
-	unsigned first = index & ~(count - 1u);
-	const struct vmmu_guest_level *level = &f->vcpu->shadow.rules.format.level[1];
-	const uint8_t *table = NULL;
+	const struct vmmu_guest_level *level = &task->vcpu->shadow.rules.format.level[1];
 
-	/* The guest's table, looked up once for all of them. */
+	if (vmmu_guest_entry_kind(level, gpte) != VMMU_GUEST_ENTRY_LEAF)
+		return false;
+	wish->gpte = gpte;
+	wish->rights = s->sp.role.access & vmmu_gpte_rights(gpte, s->sp.role.nx);
+	if (!(gpte & VMMU_GUEST_DIRTY) && !VMMU_MUTANT(PREFETCH_CLEAN))
+		wish->rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
+	return true;
+}
+
+void vmmu_shade_prefetch(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
+{
+	unsigned count = task->vm->config.prefetch;
+	unsigned first = index & ~(count - 1u);
+	struct vmmu_wish wish = {.level = VMMU_LEVEL_4K, .rights = s->sp.role.access};
+	const uint8_t *frame = NULL;
+	uint64_t todo;
+
+	if (count < 2)
+		return;
 	if (shade_is_mirror(s)) {
-		table = vmmu_guest_frame(f->task, s->sp.role.space, s->sp.gfn);
-		if (!table)
+		frame = vmmu_shade_frame(task, s);
+		if (!frame)
 			return;
 	}
-	for (unsigned i = first; i < first + count; i++) {
-		struct vmmu_wish wish = {.level = VMMU_LEVEL_4K, .rights = s->sp.role.access};
+	/* A group lies in one word. */
+	todo = ~(s->filled[first / 64] >> (first % 64)) & ((UINT64_C(1) << count) - 1);
+	for (; todo; todo &= todo - 1) {
+		unsigned i = first + (unsigned)__builtin_ctzll(todo);
+		uint64_t gpte = frame ? shade_load_gpte(s, frame, i) : VMMU_GUEST_ACCESSED;
 
-		if (i == index || atomic_get(&s->sp.entries[i].raw))
+		if (!(gpte & VMMU_GUEST_ACCESSED) || i == index)
 			continue;
-		if (table) {
-			unsigned at = vmmu_shade_guest_index(s, i);
-
-			wish.gpte = shade_gpte_bytes(s) == 4 ? vmmu_load4(table + 4u * at)
-							     : vmmu_load8(table + 8u * at);
-			if (!(wish.gpte & VMMU_GUEST_ACCESSED) ||
-			    vmmu_guest_entry_kind(level, wish.gpte) != VMMU_GUEST_ENTRY_LEAF)
-				continue;
-			wish.rights &= vmmu_gpte_rights(wish.gpte, s->sp.role.nx);
-			if (!(wish.gpte & VMMU_GUEST_DIRTY) && !VMMU_MUTANT(PREFETCH_CLEAN))
-				wish.rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
-		}
-		if (vmmu_shade_map(f->task, s, i, &wish) == VMMU_OUTCOME_RESUME)
-			stat_add(f->task, VMMU_STAT_PREFETCHED, 1);
+		if (frame && !wish_for(task, s, gpte, &wish))
+			continue;
+		if (vmmu_shade_map(task, s, i, &wish) == VMMU_OUTCOME_RESUME)
+			stat_add(task, VMMU_STAT_PREFETCHED, 1);
 		if (s->zapped)
 			return;
 	}
@@ -250,8 +265,7 @@ enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum
 		return VMMU_OUTCOME_RETRY;
 	*level = wish.level = goal;
 	outcome = vmmu_shade_map(f->task, s, index_of(f->gva, goal), &wish);
-	if (outcome == VMMU_OUTCOME_RESUME && goal == VMMU_LEVEL_4K &&
-	    f->task->vm->config.prefetch > 1)
-		prefetch(f, s, index_of(f->gva, goal));
+	if (outcome == VMMU_OUTCOME_RESUME && goal == VMMU_LEVEL_4K)
+		vmmu_shade_prefetch(f->task, s, index_of(f->gva, goal));
 	return outcome;
 }

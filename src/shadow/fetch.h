@@ -23,6 +23,10 @@ struct vmmu_fetch {
 enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum vmmu_level *level)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 
+/* Leaves for the neighbours of entry @index that the guest has used before: no fault for them. */
+void vmmu_shade_prefetch(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+
 /* The role of a table at @level in the vCPU's paging mode, rights and quadrant not narrowed. */
 union vmmu_role vmmu_shade_role(const struct vmmu_vcpu *vcpu, unsigned level);
 

@@ -6,14 +6,9 @@
 const struct vmmu_slot *vmmu_shadow_slot(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
 {
 	struct vmmu_vcpu *vcpu = task->vcpu;
-	const struct vmmu_slot *slot;
+	const struct vmmu_slot *slot =
+		vmmu_slots_find(vmmu_slots_now(&task->vm->spaces[space]), gfn);
 
-	/* Under the mmu lock the set stands still: the last hit is good for its generation. */
-	if (vcpu && vcpu->slot.space == space &&
-	    vcpu->slot_generation == atomic_get(&task->vm->spaces[space].generation) &&
-	    vmmu_slot_holds(&vcpu->slot, gfn))
-		return &vcpu->slot;
-	slot = vmmu_slots_find(vmmu_slots_now(&task->vm->spaces[space]), gfn);
 	if (!vcpu || !slot)
 		return slot;
 	vcpu->slot = *slot;
@@ -28,8 +23,9 @@ bool vmmu_page_at_hand(struct vmmu_task *task, const struct vmmu_slot *slot, vmm
 	uint64_t host = vmmu_slot_host(slot, gfn);
 	const struct vmmu_invalidations *inv = &vm->invalidations;
 
-	if (vmmu_withdrawn_holds(&inv->frames[slot->space], gfn.n) ||
-	    vmmu_withdrawn_holds(&inv->host, host))
+	if (VMMU_UNLIKELY(inv->frames[slot->space].active | inv->host.active) &&
+	    (vmmu_withdrawn_holds(&inv->frames[slot->space], gfn.n) ||
+	     vmmu_withdrawn_holds(&inv->host, host)))
 		return false;
 	if (!vm->port->guest_page) {
 		*page = (struct vmmu_page){{host >> VMMU_PAGE_SHIFT}, VMMU_LEVEL_1G, true};
@@ -39,9 +35,9 @@ bool vmmu_page_at_hand(struct vmmu_task *task, const struct vmmu_slot *slot, vmm
 	       !(page->pfn.n >> (vm->config.physical_bits - VMMU_PAGE_SHIFT));
 }
 
-void *vmmu_guest_frame(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+static void *frame_of_slot(struct vmmu_task *task, const struct vmmu_slot *slot, vmmu_gfn_t gfn)
+	VMMU_REQUIRES(vmmu_mmu_lock)
 {
-	const struct vmmu_slot *slot = vmmu_shadow_slot(task, space, gfn);
 	struct vmmu_page page;
 
 	if (!slot || !vmmu_page_at_hand(task, slot, gfn, &page))
@@ -49,20 +45,27 @@ void *vmmu_guest_frame(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
 	return task->vm->port->guest_map(task->vm->host, page.pfn);
 }
 
-uint64_t vmmu_load8(const void *at)
+void *vmmu_guest_frame(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
 {
-	return __atomic_load_n((const uint64_t *)at, __ATOMIC_RELAXED);
+	return frame_of_slot(task, shadow_slot(task, space, gfn), gfn);
 }
 
-uint64_t vmmu_load4(const void *at)
+const uint8_t *vmmu_shade_frame(struct vmmu_task *task, struct vmmu_shade *s)
 {
-	return __atomic_load_n((const uint32_t *)at, __ATOMIC_RELAXED);
+	uint64_t begun = task->vm->invalidations.begun;
+
+	/* Slots take the tables in them along when they go; only the host may move the page. */
+	if (VMMU_UNLIKELY(!s->frame || s->frame_begun != begun)) {
+		s->frame = vmmu_guest_frame(task, s->sp.role.space, s->sp.gfn);
+		s->frame_begun = begun;
+	}
+	return s->frame;
 }
 
 bool vmmu_guest_read(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, unsigned bytes,
 		     uint64_t *value)
 {
-	const struct vmmu_slot *slot = vmmu_shadow_slot(task, space, vmmu_gpa_to_gfn(gpa));
+	const struct vmmu_slot *slot = shadow_slot(task, space, vmmu_gpa_to_gfn(gpa));
 	const uint8_t *frame;
 
 	if (!slot) {
@@ -70,7 +73,7 @@ bool vmmu_guest_read(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, uns
 		*value = bytes == 8 ? UINT64_MAX : UINT32_MAX;
 		return true;
 	}
-	frame = vmmu_guest_frame(task, space, vmmu_gpa_to_gfn(gpa));
+	frame = frame_of_slot(task, slot, vmmu_gpa_to_gfn(gpa));
 	if (!frame)
 		return false;
 	frame += gpa.addr % VMMU_PAGE_BYTES;
@@ -81,7 +84,7 @@ bool vmmu_guest_read(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, uns
 /* Accessed and dirty bits that the walker sets. */
 bool vmmu_guest_update(struct vmmu_task *task, unsigned space, const struct vmmu_update *u)
 {
-	const struct vmmu_slot *slot = vmmu_shadow_slot(task, space, vmmu_gpa_to_gfn(u->gpa));
+	const struct vmmu_slot *slot = shadow_slot(task, space, vmmu_gpa_to_gfn(u->gpa));
 	struct vmmu_page page;
 	uint8_t *frame;
 

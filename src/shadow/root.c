@@ -46,9 +46,9 @@ void vmmu_shadow_drop_root(struct vmmu_task *task)
 		return;
 	}
 	vcpu->shadow.own = false;
-	for (unsigned i = 0; i < VMMU_TABLE_ENTRIES; i++)
-		if (atomic_get(&root->sp.entries[i].raw))
-			vmmu_shade_clear(task, root, i);
+	for (unsigned i = shade_filled_from(root, 0); i < VMMU_TABLE_ENTRIES;
+	     i = shade_filled_from(root, i + 1))
+		vmmu_shade_clear(task, root, i);
 	vmmu_table_unlink(task, &root->sp);
 }
 
@@ -72,7 +72,7 @@ static struct vmmu_shade *make_root(struct vmmu_task *task, union vmmu_role role
 
 	if (!is_long(&vcpu->shadow.paging))
 		return own_root(task, role);
-	if (!vmmu_shadow_slot(task, vcpu->space, root_gfn(vcpu))) {
+	if (!shadow_slot(task, vcpu->space, root_gfn(vcpu))) {
 		vcpu->shadow.dummy = true;
 		return own_root(task, role);
 	}
@@ -119,9 +119,13 @@ static void know_root(struct vmmu_vcpu *vcpu, const struct vmmu_shade *s)
 /* MOV to CR3 flushes what was cached under its identifier, through whatever table. */
 static void forget_pcid(struct vmmu_vcpu *vcpu)
 {
+	struct vmmu_known_root *known = vcpu->shadow.known;
+	unsigned kept = 0;
+
 	for (unsigned i = 0; i < known_roots(vcpu); i++)
-		if (vcpu->shadow.known[i].pcid == pcid_of(vcpu))
-			vcpu->shadow.known[i].gfn.n = UINT64_MAX;
+		if (known[i].pcid != pcid_of(vcpu))
+			known[kept++] = known[i];
+	vcpu->shadow.known_count = kept;
 }
 
 /* A flush reached the loaded root only, or none: the others are synced when they are loaded. */
@@ -294,14 +298,22 @@ void vmmu_shadow_forget_gva(struct vmmu_task *task, vmmu_gva_t gva)
 {
 	struct vmmu_vcpu *vcpu = task->vcpu;
 	vmmu_gfn_t page = {gva.addr >> VMMU_PAGE_SHIFT};
+	/* Tables in sync say what the guest's say; CPUs hold nothing that they do not say. */
+	struct vmmu_shade *lowest = vmmu_shade_lowest(task, gva);
 
-	forget_below(task, vcpu->root, page);
+	if (lowest && lowest->unsync)
+		vmmu_shade_refresh_entry(task, lowest, gfn_index(page, VMMU_LEVEL_4K));
 	/* Global translations, and those of another space that INVPCID names, go too. */
 	for (unsigned i = 0; i < known_roots(vcpu); i++) {
-		union vmmu_role role = {.word = vcpu->shadow.known[i].role};
-		struct vmmu_shade *s = vmmu_shade_find(task->vm, vcpu->shadow.known[i].gfn, role);
+		const struct vmmu_known_root *known = &vcpu->shadow.known[i];
+		union vmmu_role role = {.word = known->role};
+		struct vmmu_shade *s;
 
-		if (s && &s->sp != vcpu->root)
+		if (vcpu->root && !vcpu->shadow.own && known->gfn.n == vcpu->root->gfn.n &&
+		    known->role == vcpu->root->role.word)
+			continue;
+		s = vmmu_shade_find(task->vm, known->gfn, role);
+		if (s)
 			forget_below(task, &s->sp, page);
 	}
 }
@@ -318,6 +330,32 @@ void vmmu_shadow_invlpg(struct vmmu_vcpu *vcpu, vmmu_gva_t gva)
 	vmmu_shadow_forget_gva(task, gva);
 	vmmu_section_end(task);
 	stat_add(task, VMMU_STAT_SHADOW_INVLPG, 1);
+}
+
+bool vmmu_shadow_translate(struct vmmu_vcpu *vcpu, vmmu_gva_t gva, vmmu_hpa_t *at)
+{
+	const struct vmmu_vm *vm = vcpu->vm;
+	const struct vmmu_sp *root = vcpu->root;
+	const vmmu_spte_slot_t *entries;
+	unsigned shift;
+	uint64_t raw;
+
+	if (!root || vm_is_dead(vm) || !is_canonical(&vcpu->shadow.paging, gva))
+		return false;
+	shift = VMMU_PAGE_SHIFT + 9u * (root->role.level - 1u);
+	entries = root->entries;
+	vmmu_reading_begin(&vcpu->task);
+	for (;; shift -= 9) {
+		unsigned index = (unsigned)(gva.addr >> shift) & (VMMU_TABLE_ENTRIES - 1u);
+
+		raw = atomic_get_acquire(&entries[index].raw);
+		if (shade_raw_kind(raw) != VMMU_KIND_TABLE)
+			break;
+		entries = vm->port->page_map(vm->host, spte_pfn((vmmu_spte_t){raw}));
+	}
+	vmmu_reading_end(&vcpu->task);
+	at->addr = (raw & VMMU_SPTE_ADDRESS_MASK) | (gva.addr & ((UINT64_C(1) << shift) - 1));
+	return shade_raw_kind(raw) == VMMU_KIND_LEAF;
 }
 
 void vmmu_shadow_set_pkru(struct vmmu_vcpu *vcpu, uint32_t pkru)

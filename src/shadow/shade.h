@@ -44,10 +44,14 @@ struct vmmu_shade {
 	struct vmmu_shade *same_frame;                  /* other tables of the same guest frame */
 	struct vmmu_shade *older, *newer;               /* by age of creation, for reclaim */
 	uint64_t unsync_below[VMMU_TABLE_ENTRIES / 64]; /* entries that lead to unsync tables */
-	uint32_t unsync_count;                          /* bits set in it */
+	uint64_t filled[VMMU_TABLE_ENTRIES / 64];       /* entries that are not empty */
+	uint32_t unsync_count;                          /* bits set in unsync_below */
 	bool unsync;    /* the guest may write the table it mirrors */
 	bool zapped;    /* off all lists; kept for those who run on it */
 	uint8_t writes; /* emulated writes since it was last walked */
+	/* Where the mirrored frame is, found with as many invalidations begun; NULL: not known. */
+	const uint8_t *frame;
+	uint64_t frame_begun;
 };
 
 #define VMMU_SHADE_ALIGN 64u
@@ -91,6 +95,12 @@ static inline vmmu_spte_t shade_entry(uint64_t raw)
 								     << VMMU_SHADE_KIND_MOVE};
 }
 
+/* For those who follow tables without looking at what else an entry says. */
+static inline enum vmmu_kind shade_raw_kind(uint64_t raw)
+{
+	return (enum vmmu_kind)((raw & VMMU_SHADE_KIND_MASK) >> VMMU_SHADE_KIND_SHIFT);
+}
+
 static inline vmmu_spte_t shade_get(const struct vmmu_shade *s, unsigned index)
 {
 	return shade_entry(atomic_get_acquire(&s->sp.entries[index].raw));
@@ -103,6 +113,18 @@ static inline vmmu_spte_t shade_swap(struct vmmu_shade *s, unsigned index, vmmu_
 		       (to.raw & VMMU_SPTE_KIND_MASK) >> VMMU_SHADE_KIND_MOVE;
 
 	return shade_entry(atomic_swap(&s->sp.entries[index].raw, raw));
+}
+
+/* The first entry from @index on that is not empty; VMMU_TABLE_ENTRIES: there is none. */
+static inline unsigned shade_filled_from(const struct vmmu_shade *s, unsigned index)
+{
+	for (; index < VMMU_TABLE_ENTRIES; index = (index | 63u) + 1u) {
+		uint64_t rest = s->filled[index / 64] >> (index % 64);
+
+		if (rest)
+			return index + (unsigned)__builtin_ctzll(rest);
+	}
+	return VMMU_TABLE_ENTRIES;
 }
 
 static inline bool shade_is_mirror(const struct vmmu_shade *s)
@@ -121,8 +143,23 @@ static inline unsigned shade_gpte_bytes(const struct vmmu_shade *s)
 /* Index in the guest's table of the guest entry behind entry @index. */
 unsigned vmmu_shade_guest_index(const struct vmmu_shade *s, unsigned index);
 vmmu_gpa_t vmmu_shade_gpte_gpa(const struct vmmu_shade *s, unsigned index);
+vmmu_gfn_t vmmu_shade_gfn_of_any(const struct vmmu_shade *s, unsigned index, uint64_t gpte);
+
+/* Guest frame that a leaf at @index would map for this guest entry (its first one). */
+static inline vmmu_gfn_t vmmu_shade_gfn_of(const struct vmmu_shade *s, unsigned index,
+					   uint64_t gpte)
+{
+	if (shade_is_mirror(s) && s->sp.role.level == VMMU_LEVEL_4K &&
+	    s->sp.role.mode != VMMU_PAGING_32BIT)
+		return (vmmu_gfn_t){(gpte & VMMU_MASK(51, 12)) >> VMMU_PAGE_SHIFT};
+	return vmmu_shade_gfn_of_any(s, index, gpte);
+}
+
 /* Guest frame that the leaf at @index maps (its first one). */
-vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigned index);
+static inline vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigned index)
+{
+	return vmmu_shade_gfn_of(s, index, s->gptes[index]);
+}
 
 /* ---- entry.c: the commit point of this engine ---- */
 
@@ -158,6 +195,9 @@ void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_ran
 
 /* The table of this frame and role, or NULL. */
 struct vmmu_shade *vmmu_shade_find(struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmmu_role role)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+/* The level-1 table that the vCPU's root leads to for this address, or NULL. */
+struct vmmu_shade *vmmu_shade_lowest(struct vmmu_task *task, vmmu_gva_t gva)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 /* All tables of a frame of the space: the first one; go on by ->same_frame. */
 struct vmmu_shade *vmmu_shade_first(struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn)
@@ -209,10 +249,8 @@ enum { VMMU_RIGHT_WRITE = 1u, VMMU_RIGHT_USER = 2u, VMMU_RIGHT_EXEC = 4u };
 
 /* What a leaf for guest page @gpte (level-1 or huge) shall allow. */
 struct vmmu_wish {
-	vmmu_gfn_t gfn;        /* first frame of the leaf; filled in by vmmu_shade_map() */
 	enum vmmu_level level; /* of the leaf */
 	uint32_t rights;       /* VMMU_RIGHT_*, all levels combined, D emulated by W */
-	uint8_t key;           /* protection key; filled in by vmmu_shade_map() */
 	bool is_write;         /* a write is under way: unsync may be paid for it */
 	bool is_fetch;         /* an instruction is being fetched */
 	uint64_t gpte;         /* the guest's entry that maps it; direct tables: 0 */
@@ -247,6 +285,9 @@ bool vmmu_page_at_hand(struct vmmu_task *task, const struct vmmu_slot *slot, vmm
 /* Address of a guest frame, or NULL. Good until the lock is let go. */
 void *vmmu_guest_frame(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
 	VMMU_REQUIRES(vmmu_mmu_lock);
+/* The frame that a table mirrors, or NULL. Good until the lock is let go. */
+const uint8_t *vmmu_shade_frame(struct vmmu_task *task, struct vmmu_shade *s)
+	VMMU_REQUIRES(vmmu_mmu_lock);
 /* The guest's word, atomically; all ones where there is no memory. False: not at hand. */
 bool vmmu_guest_read(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, unsigned bytes,
 		     uint64_t *value) VMMU_REQUIRES(vmmu_mmu_lock);
@@ -268,7 +309,23 @@ bool vmmu_guest_update(struct vmmu_task *task, unsigned space, const struct vmmu
 void vmmu_frame_marked(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, unsigned bytes)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 
-uint64_t vmmu_load8(const void *at);
-uint64_t vmmu_load4(const void *at);
+static inline uint64_t vmmu_load8(const void *at)
+{
+	return __atomic_load_n((const uint64_t *)at, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t vmmu_load4(const void *at)
+{
+	return __atomic_load_n((const uint32_t *)at, __ATOMIC_RELAXED);
+}
+
+/* The guest's entry behind entry @index, from the mirrored frame. */
+static inline uint64_t shade_load_gpte(const struct vmmu_shade *s, const uint8_t *frame,
+				       unsigned index)
+{
+	if (s->sp.role.mode != VMMU_PAGING_32BIT)
+		return vmmu_load8(frame + 8u * index);
+	return vmmu_load4(frame + 4u * vmmu_shade_guest_index(s, index));
+}
 
 #endif

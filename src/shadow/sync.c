@@ -146,34 +146,35 @@ static void adopt(struct vmmu_task *task, struct vmmu_shade *s, unsigned index, 
 
 void vmmu_shade_refresh_entry(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
 {
+	const uint8_t *frame;
 	uint64_t gpte;
 
 	if (!atomic_get(&s->sp.entries[index].raw) ||
 	    (VMMU_MUTANT(DEVICE_KEPT) && spte_kind(shade_get(s, index)) == VMMU_KIND_MMIO))
 		return;
-	if (!vmmu_guest_read(task, s->sp.role.space, vmmu_shade_gpte_gpa(s, index),
-			     shade_gpte_bytes(s), &gpte))
+	frame = vmmu_shade_frame(task, s);
+	if (!frame) {
 		vmmu_shade_clear(task, s, index);
-	else if (gpte != s->gptes[index])
+		return;
+	}
+	gpte = shade_load_gpte(s, frame, index);
+	if (gpte != s->gptes[index])
 		adopt(task, s, index, gpte);
 }
 
 void vmmu_shade_refresh(struct vmmu_task *task, struct vmmu_shade *s)
 {
-	const uint8_t *page = vmmu_guest_frame(task, s->sp.role.space, s->sp.gfn);
-	bool narrow = shade_gpte_bytes(s) == 4;
+	const uint8_t *frame = vmmu_shade_frame(task, s);
 
-	for (unsigned i = 0; i < VMMU_TABLE_ENTRIES; i++) {
-		unsigned at = vmmu_shade_guest_index(s, i);
+	for (unsigned i = shade_filled_from(s, 0); i < VMMU_TABLE_ENTRIES;
+	     i = shade_filled_from(s, i + 1)) {
 		uint64_t gpte;
 
-		if (!atomic_get(&s->sp.entries[i].raw))
-			continue;
-		if (!page) {
+		if (!frame) {
 			vmmu_shade_clear(task, s, i);
 			continue;
 		}
-		gpte = narrow ? vmmu_load4(page + 4u * at) : vmmu_load8(page + 8u * at);
+		gpte = shade_load_gpte(s, frame, i);
 		if (gpte != s->gptes[i])
 			adopt(task, s, i, gpte);
 	}

@@ -24,6 +24,37 @@ struct vmmu_shade *vmmu_shade_find(struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmm
 	return s;
 }
 
+static struct vmmu_shade *find_lowest(struct vmmu_task *task, vmmu_gfn_t page)
+{
+	struct vmmu_vcpu *vcpu = task->vcpu;
+	struct vmmu_sp *sp = vcpu->root;
+
+	while (sp && sp->role.level > VMMU_LEVEL_4K) {
+		vmmu_spte_t e = shade_get(shade_of(sp), gfn_index(page, sp->role.level));
+
+		sp = spte_kind(e) == VMMU_KIND_TABLE ? vmmu_table_find(task->vm, spte_pfn(e))
+						     : NULL;
+		if (sp)
+			shade_of(sp)->writes = 0;
+	}
+	if (!sp)
+		return NULL;
+	vcpu->shadow.path = (struct vmmu_known_path){vcpu->root, page.n / VMMU_TABLE_ENTRIES,
+						     task->vm->shades.cuts, shade_of(sp)};
+	return shade_of(sp);
+}
+
+struct vmmu_shade *vmmu_shade_lowest(struct vmmu_task *task, vmmu_gva_t gva)
+{
+	const struct vmmu_known_path *path = &task->vcpu->shadow.path;
+	vmmu_gfn_t page = {gva.addr >> VMMU_PAGE_SHIFT};
+
+	if (path->region == page.n / VMMU_TABLE_ENTRIES && path->root &&
+	    path->root == task->vcpu->root && path->cuts == task->vm->shades.cuts)
+		return path->lowest;
+	return find_lowest(task, page);
+}
+
 /* ---- age ---- */
 
 static void age_add(struct vmmu_shades *all, struct vmmu_shade *s)
@@ -157,9 +188,9 @@ void vmmu_shade_zap(struct vmmu_task *task, struct vmmu_shade *s)
 	if (s->zapped)
 		return;
 	s->zapped = true;
-	for (unsigned i = 0; i < VMMU_TABLE_ENTRIES; i++)
-		if (atomic_get(&s->sp.entries[i].raw))
-			vmmu_shade_clear(task, s, i);
+	for (unsigned i = shade_filled_from(s, 0); i < VMMU_TABLE_ENTRIES;
+	     i = shade_filled_from(s, i + 1))
+		vmmu_shade_clear(task, s, i);
 	while (s->parents.n && !vm_is_dead(task->vm))
 		vmmu_shade_clear(task, link_shade(s->parents), link_index(s->parents));
 	chain_remove(task->vm, s);

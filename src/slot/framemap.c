@@ -4,19 +4,17 @@
 #include "vm.h"
 
 #define LEVELS 4u
-#define ENTRIES 512u
+#define ENTRIES VMMU_FRAMEMAP_ENTRIES
 
 static unsigned index_at(uint64_t key, unsigned level)
 {
 	return (unsigned)(key >> (9u * level)) & (ENTRIES - 1u);
 }
 
-uint64_t *vmmu_framemap_find(struct vmmu_framemap *map, uint64_t key)
+uint64_t *vmmu_framemap_find_slow(struct vmmu_framemap *map, uint64_t key)
 {
 	uint64_t **node = map->root;
 
-	if (VMMU_LIKELY(map->last_leaf != NULL) && VMMU_LIKELY(map->last_key == key / ENTRIES))
-		return &map->last_leaf[key % ENTRIES];
 	if (!node || key >> VMMU_FRAMEMAP_KEY_BITS)
 		return NULL;
 	for (unsigned level = LEVELS - 1; level > 1; level--) {
@@ -74,13 +72,10 @@ static void publish_page(void *at, void *page)
 	__atomic_store_n((void **)at, page, __ATOMIC_RELEASE);
 }
 
-uint64_t *vmmu_framemap_make(struct vmmu_task *task, struct vmmu_framemap *map, uint64_t key)
+uint64_t *vmmu_framemap_make_slow(struct vmmu_task *task, struct vmmu_framemap *map, uint64_t key)
 {
-	uint64_t *cell = vmmu_framemap_find(map, key);
 	uint64_t **node;
 
-	if (VMMU_LIKELY(cell != NULL))
-		return cell;
 	if (!map->root)
 		publish_page(&map->root, take_page(task));
 	node = map->root;

@@ -7,12 +7,15 @@
 #ifndef VMMU_SLOT_FRAMEMAP_H
 #define VMMU_SLOT_FRAMEMAP_H
 
+#include <stddef.h>
+
 #include <vmmu/types.h>
 
 struct vmmu_task;
 struct vmmu_vm;
 
 #define VMMU_FRAMEMAP_KEY_BITS 36u
+#define VMMU_FRAMEMAP_ENTRIES 512u
 
 struct vmmu_framemap {
 	uint64_t **root;     /* page of pointers, NULL while it is empty */
@@ -20,8 +23,24 @@ struct vmmu_framemap {
 	uint64_t *last_leaf; /* ... the leaf used last; NULL: none */
 };
 
+/* The cell, if it is in the leaf used last; else NULL. */
+static inline uint64_t *vmmu_framemap_last(const struct vmmu_framemap *map, uint64_t key)
+{
+	return map->last_leaf && map->last_key == key / VMMU_FRAMEMAP_ENTRIES
+		       ? &map->last_leaf[key % VMMU_FRAMEMAP_ENTRIES]
+		       : NULL;
+}
+
+uint64_t *vmmu_framemap_find_slow(struct vmmu_framemap *map, uint64_t key);
+uint64_t *vmmu_framemap_make_slow(struct vmmu_task *task, struct vmmu_framemap *map, uint64_t key);
+
 /* The cell, or NULL if it was never made. */
-uint64_t *vmmu_framemap_find(struct vmmu_framemap *map, uint64_t key);
+static inline uint64_t *vmmu_framemap_find(struct vmmu_framemap *map, uint64_t key)
+{
+	uint64_t *cell = vmmu_framemap_last(map, key);
+
+	return cell ? cell : vmmu_framemap_find_slow(map, key);
+}
 
 /*
  * What the cell holds, 0 if there is none. Writes nothing. Context: any; without the mmu lock the
@@ -35,7 +54,13 @@ static inline void vmmu_framemap_put(uint64_t *cell, uint64_t value)
 }
 
 /* The cell, made if need be from the task's reserve. NULL: the reserve is used up. */
-uint64_t *vmmu_framemap_make(struct vmmu_task *task, struct vmmu_framemap *map, uint64_t key);
+static inline uint64_t *vmmu_framemap_make(struct vmmu_task *task, struct vmmu_framemap *map,
+					   uint64_t key)
+{
+	uint64_t *cell = vmmu_framemap_find(map, key);
+
+	return cell ? cell : vmmu_framemap_make_slow(task, map, key);
+}
 
 /* First key >= @key and < @end whose page exists; @end if there is none. Cells may be 0. */
 uint64_t vmmu_framemap_next(const struct vmmu_framemap *map, uint64_t key, uint64_t end);

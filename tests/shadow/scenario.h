@@ -35,7 +35,8 @@
 	X(a_root_in_a_hole_works_once_there_is_memory)                                             \
 	X(a_write_to_a_table_that_maps_itself_ends)                                                \
 	X(an_entry_written_in_two_halves_is_never_mixed_later)                                     \
-	X(an_address_is_explained_with_both_tables)
+	X(an_address_is_explained_with_both_tables)                                                \
+	X(an_address_is_found_where_the_cpu_finds_it)
 
 /* scenario_roots.c: roots, spaces, quota */
 #define SCENARIOS_ROOTS(X)                                                                         \

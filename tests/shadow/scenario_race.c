@@ -88,10 +88,15 @@ void an_entry_changed_between_walk_and_installation_is_noticed(void **state)
 void an_entry_changed_by_nobody_knows_whom_gets_its_own_table(void **state)
 {
 	struct rig rig = rig_new(2, 1);
+	struct linear_regs regs = *shadow_regs(rig.svm, 0);
 	const uint64_t other = UINT64_C(2) << 21;
 	uint64_t pages;
 
 	(void)state;
+	/* Keys without CR0.WP: each fault walks all of the guest's tables. */
+	regs.wp = false;
+	regs.pke = true;
+	assert_true(shadow_set_regs(rig.svm, 0, &regs));
 	for (unsigned i = 0; i < 8; i++)
 		rig_poke(&rig, RIG_SPARE, i, (RIG_DATA + 16 + i) << 12 | RW);
 	rig_poke(&rig, RIG_PD, 2, RIG_PT << 12 | RW);

@@ -229,11 +229,17 @@ void a_write_to_a_table_that_maps_itself_ends(void **state)
 	const uint64_t self = UINT64_C(256) << 39 | UINT64_C(256) << 30 | UINT64_C(256) << 21 |
 			      UINT64_C(256) << 12 | UINT64_C(0xffff) << 48;
 
+	uint64_t before;
+
 	(void)state;
 	rig_poke(&rig, RIG_PML4, 256, RIG_PML4 << 12 | RW);
 	/* The page that maps the address is the page that is written. */
 	rig_writes(&rig, 0, self + 8, rig_gpa(RIG_PML4, 1));
 	assert_true(rig.svm->count.self_writes > 0);
+	/* Also when all tables on the way are linked. */
+	before = rig.svm->count.self_writes;
+	rig_writes(&rig, 0, self + 16, rig_gpa(RIG_PML4, 2));
+	assert_true(rig.svm->count.self_writes > before);
 	/* And it is what the guest's later accesses see. */
 	rig_reads(&rig, 0, self + 8, rig_gpa(RIG_PML4, 1));
 	/* A write that takes its own mapping away works once, and not again. */
@@ -297,5 +303,25 @@ void an_address_is_explained_with_both_tables(void **state)
 	assert_non_null(strstr(told.text, "leaf, host frame "));
 	assert_non_null(
 		strstr(told.text, "the guest's tables lead to gpa 0x28000, writable, user"));
+	rig_free(&rig);
+}
+
+void an_address_is_found_where_the_cpu_finds_it(void **state)
+{
+	struct rig rig = rig_new(1, 1);
+	struct vmmu_vcpu *vcpu = rig.svm->vcpu[0];
+	vmmu_gva_t gva = {RIG_GVA + 0x1abc};
+	struct vmmu_page page;
+	vmmu_hpa_t at = {0};
+
+	(void)state;
+	assert_true(rig.svm->port.guest_page_now(rig.svm, (RIG_DATA + 1) << 12, &page));
+	assert_false(vmmu_shadow_translate(vcpu, gva, &at));
+	rig_reads(&rig, 0, RIG_GVA + 0x1000, rig_gpa(RIG_DATA + 1, 0));
+	assert_true(vmmu_shadow_translate(vcpu, gva, &at));
+	assert_int_equal(at.addr, page.pfn.n << 12 | 0xabc);
+	/* It has its guest entry by now, but the CPU does not use it. */
+	assert_false(vmmu_shadow_translate(vcpu, (vmmu_gva_t){RIG_GVA + 0x2000}, &at));
+	assert_false(vmmu_shadow_translate(vcpu, (vmmu_gva_t){gva.addr | UINT64_C(1) << 47}, &at));
 	rig_free(&rig);
 }

@@ -231,3 +231,36 @@ void long_ranges_pause_and_let_faults_through(void **state)
 		rig_end(sim);
 	}
 }
+
+/*
+ * R48: a harvest of dirty frames has taken the right to write, and a fault may give it back without
+ * the lock. Not to a tracked frame.
+ */
+void a_right_that_a_harvest_has_taken_does_not_come_back(void **state)
+{
+	struct sim_vm_options options = rig_options(VMMU_FORMAT_EPT);
+	struct client c = {0};
+	struct sim_vm *sim;
+	uint64_t count;
+
+	(void)state;
+	options.vm.no_accessed_dirty = true;
+	sim = rig_new(&options, 2);
+	rig_slot(sim, 0, 0, 0, 64, 0);
+	rig_write(sim, 0, 7);
+	rig_write(sim, 1, 8);
+	client_join(&c, sim->vm);
+	assert_int_equal(vmmu_harvest_dirty(sim->vm, 0, rig_range(0, 64), NULL, &count), VMMU_OK);
+	assert_int_equal(count, 2);
+	client_add(&c, 7, 8, CLIENT_WRITE);
+	assert_int_equal(sim_vm_audit(sim), 0);
+	rig_write(sim, 0, 7);
+	client_was_told(&c, 1, 7, CLIENT_WRITE);
+	rig_write(sim, 1, 8);
+	rig_read(sim, 0, 7);
+	assert_int_equal(vmmu_harvest_dirty(sim->vm, 0, rig_range(0, 64), NULL, &count), VMMU_OK);
+	rig_write(sim, 1, 7);
+	client_was_told(&c, 2, 7, CLIENT_WRITE);
+	client_leave(&c);
+	rig_end(sim);
+}
