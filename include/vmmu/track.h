@@ -70,7 +70,7 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_tracker_register(struct vmmu_vm *vm,
  * vmmu_tracker_unregister() - the client leaves; whatever it still tracks is removed. When this
  * returns no callback of it runs or will run.
  * Context: any thread; waits for callbacks under way, so not from one of its own.
- * Return:  VMMU_OK; VMMU_ENOENT, no such tracker (any more).
+ * Return:  VMMU_OK, also for a dead VM; VMMU_ENOENT, no such tracker (any more).
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_tracker_unregister(struct vmmu_vm *vm, vmmu_tracker_id_t id);
 
@@ -92,7 +92,7 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_track_add(struct vmmu_vm *vm, vmmu_tracker_
  * count to zero has returned, no access that is told later leads to a callback for the frame and
  * kind. Callbacks under way may still run: only vmmu_tracker_unregister() waits for them.
  * Return: VMMU_OK; VMMU_EINVAL, as above; VMMU_ENOENT, no such tracker, or it does not track one of
- *         these frames for one of these kinds: nothing has changed.
+ *         these frames for one of these kinds: nothing has changed; VMMU_EDEAD.
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_track_remove(struct vmmu_vm *vm, vmmu_tracker_id_t id,
 						  struct vmmu_gfn_range range, uint32_t kinds);

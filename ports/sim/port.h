@@ -43,11 +43,12 @@ struct sim_vm {
 	struct sim_vm_options options;
 	struct vmmu_port port;
 	/* what came of accesses */
-	uint64_t memory, mmio, readonly, mmio_fast, tracked, faults, stuck;
+	uint64_t memory, mmio, readonly, mmio_fast, faults, stuck;
 	/* hooks: one shot before the host answers for a page; at every yield */
 	sim_yield_fn *before_page_answer, *after_page_answer, *on_yield;
 	void *hook_context;
 	struct sim_watch watch;
+	uint64_t tracked; /* accesses that came out for a client, and were emulated */
 	bool in_hook;
 	uint64_t pending_page; /* PENDING was answered for this one already */
 	uint64_t locks_held;

@@ -33,14 +33,6 @@ void vmmu_zap_slot(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range
 		vmmu_shades_zap_range(task, space, range);
 }
 
-void vmmu_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
-{
-	if (is_shadow(task->vm))
-		vmmu_frames_forbid(task, range, kinds);
-	else
-		vmmu_tdp_forbid(task, range, kinds);
-}
-
 void vmmu_zap_everything(struct vmmu_task *task)
 {
 	if (is_shadow(task->vm))
@@ -52,4 +44,12 @@ void vmmu_zap_everything(struct vmmu_task *task)
 enum vmmu_error vmmu_load_root(struct vmmu_vcpu *vcpu)
 {
 	return is_shadow(vcpu->vm) ? vmmu_shadow_load_root(vcpu) : vmmu_vcpu_load_root(vcpu);
+}
+
+void vmmu_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
+{
+	if (is_shadow(task->vm))
+		vmmu_frames_forbid(task, range, kinds);
+	else
+		vmmu_tdp_forbid(task, range, kinds);
 }

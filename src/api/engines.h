@@ -16,11 +16,11 @@ void vmmu_zap_space(struct vmmu_task *task, unsigned space, struct vmmu_gfn_rang
 /* The frames are no memory any more: what the guest kept in them goes, too. */
 void vmmu_zap_slot(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
 	VMMU_REQUIRES(vmmu_mmu_lock);
-/* No entry allows these kinds of access to the frames any more, in any space. Short ranges. */
-void vmmu_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
-	VMMU_REQUIRES(vmmu_mmu_lock);
 void vmmu_zap_everything(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
 /* Have the root that the vCPU must run on. Context: its thread, no locks. */
 enum vmmu_error vmmu_load_root(struct vmmu_vcpu *vcpu);
+/* No entry allows these kinds of access to the frames any more, in any space. Short ranges. */
+void vmmu_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
+	VMMU_REQUIRES(vmmu_mmu_lock);
 
 #endif

@@ -254,7 +254,7 @@ static enum vmmu_error edit_range(struct vmmu_vm *vm, vmmu_tracker_id_t id,
 	vmmu_slots_release(vm);
 	vmmu_cache_drain(vm, &e.cache);
 	vmmu_table_collect(vm);
-	return error;
+	return error == VMMU_OK && vm_is_dead(vm) ? VMMU_EDEAD : error;
 }
 
 enum vmmu_error vmmu_track_add(struct vmmu_vm *vm, vmmu_tracker_id_t id,

@@ -112,16 +112,18 @@ void vmmu_tdp_zap_space(struct vmmu_task *task, unsigned space, struct vmmu_gfn_
 	VMMU_REQUIRES(vmmu_mmu_lock);
 
 /**
+ * vmmu_tdp_zap_all() - invalidate all valid roots at once, then take them apart.
+ * Pays before it starts to take apart; pauses.
+ */
+void vmmu_tdp_zap_all(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
+
+/* ---- forbid.c ---- */
+
+/**
  * vmmu_tdp_forbid() - no entry of any root, of any space, allows these kinds of access to the
  * frames any more. Huge leaves over them go. Short ranges: does not pause.
  */
 void vmmu_tdp_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
 	VMMU_REQUIRES(vmmu_mmu_lock);
-
-/**
- * vmmu_tdp_zap_all() - invalidate all valid roots at once, then take them apart.
- * Pays before it starts to take apart; pauses.
- */
-void vmmu_tdp_zap_all(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
 
 #endif

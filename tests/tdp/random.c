@@ -241,8 +241,6 @@ static void step(struct life *l)
 {
 	uint64_t dice = roll(l, 100);
 
-	if (l->with && roll(l, 2))
-		l->with->step(l->companion, some_gfn(l));
 	if (dice < 8)
 		step_slot(l);
 	else if (dice < 16)
@@ -286,6 +284,8 @@ struct random_result random_life(const struct random_run *run, uint64_t check_ev
 	if (l.with)
 		l.companion = l.with->start(l.sim);
 	while (l.result.steps < run->steps && !sim_violation_count(l.sim->machine)) {
+		if (l.with && roll(&l, 2))
+			l.with->step(l.companion, some_gfn(&l));
 		step(&l);
 		if (l.with)
 			l.with->check(l.companion);

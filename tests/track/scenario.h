@@ -19,6 +19,7 @@ void a_frame_of_the_other_space_stays_tracked(void **state);
 void a_slot_with_clients_about_does_not_move(void **state);
 void a_vm_with_clients_is_not_destroyed(void **state);
 void breaking_the_rules_is_an_error_and_changes_nothing(void **state);
+void a_dead_vm_lets_its_clients_go(void **state);
 void trackers_come_and_go_up_to_the_limit(void **state);
 
 /* scenario_race.c: faults against clients */

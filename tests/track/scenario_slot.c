@@ -6,6 +6,7 @@
 
 #include "../tdp/rig.h"
 #include "client.h"
+#include "vm.h"
 
 static enum vmmu_error add(struct client *c, uint64_t start, uint64_t end, uint32_t kinds)
 {
@@ -243,4 +244,32 @@ void trackers_come_and_go_up_to_the_limit(void **state)
 	rig_write(sim, 0, 7);
 	assert_int_equal(c[3].told, 1);
 	rig_end(sim);
+}
+
+void a_dead_vm_lets_its_clients_go(void **state)
+{
+	struct sim_vm_options options = rig_options(VMMU_FORMAT_NPT);
+	struct sim_vm *sim = rig_new(&options, 1);
+	struct vmmu_task task = {.vm = sim->vm};
+	struct client c = {0};
+	static const struct vmmu_tracker_ops none = {0};
+	vmmu_tracker_id_t id;
+
+	(void)state;
+	rig_slot(sim, 0, 0, 0, 64, 0);
+	client_join(&c, sim->vm);
+	client_add(&c, 7, 9, CLIENT_WRITE);
+	vmmu_section_begin(&task);
+	sim->port.log = NULL; /* it would be a violation */
+	vmmu_vm_kill(&task, "for the test", 0, 0);
+	vmmu_section_end(&task);
+	assert_int_equal(add(&c, 7, 8, CLIENT_WRITE), VMMU_EDEAD);
+	assert_int_equal(take(&c, 7, 8, CLIENT_WRITE), VMMU_EDEAD);
+	assert_int_equal(vmmu_track_once(sim->vm, c.id, rig_range(7, 8), true), VMMU_EDEAD);
+	assert_int_equal(vmmu_guest_written(sim->vm, 0, (vmmu_gpa_t){0x7000}, 8), VMMU_EDEAD);
+	assert_int_equal(vmmu_tracker_register(sim->vm, &none, NULL, &id), VMMU_EDEAD);
+	assert_int_equal(c.told, 0);
+	client_leave(&c);
+	assert_int_equal(rig_stat(sim, VMMU_STAT_TRACK_FRAMES), 0);
+	sim_vm_free(sim);
 }

@@ -25,6 +25,7 @@ int main(void)
 		cmocka_unit_test(a_slot_with_clients_about_does_not_move),
 		cmocka_unit_test(a_vm_with_clients_is_not_destroyed),
 		cmocka_unit_test(breaking_the_rules_is_an_error_and_changes_nothing),
+		cmocka_unit_test(a_dead_vm_lets_its_clients_go),
 		cmocka_unit_test(trackers_come_and_go_up_to_the_limit),
 		cmocka_unit_test(a_fault_under_way_meets_a_new_tracker),
 		cmocka_unit_test(a_tracker_that_has_just_left_costs_one_emulation),
