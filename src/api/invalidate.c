@@ -44,6 +44,8 @@ static bool withdrawn_end(struct vmmu_vm *vm, struct vmmu_withdrawn *w)
 	/* The sequence first: a fault sees the range active, or the new number. Both are
 	 * read inside its section anyway. */
 	(void)atomic_plus(&vm->invalidations.sequence, 1);
+	if (VMMU_MUTANT(END_ENDS_ALL))
+		w->active = 1;
 	if (!--w->active)
 		w->joined = false;
 	return true;

@@ -90,7 +90,7 @@ void vmmu_tdp_zap_all(struct vmmu_task *task)
 	unsigned count = 0;
 
 	for (struct vmmu_sp *root = task->vm->roots; root; root = root->root_next) {
-		if (!root_is_valid(root) || count == VMMU_SPACES_MAX)
+		if ((!root_is_valid(root) && !VMMU_MUTANT(ZAP_TWICE)) || count == VMMU_SPACES_MAX)
 			continue;
 		vmmu_root_invalidate(task, root);
 		mine[count++] = root;

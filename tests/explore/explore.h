@@ -83,6 +83,8 @@ void explore_point(const void *object, bool is_write, const char *what);
 /* The same, when @ready. @context is read by @ready only. */
 void explore_wait(const void *object, bool is_write, bool (*ready)(void *), void *context,
 		  const char *what);
+/* A spin loop begins. */
+void explore_turn(void);
 /* A turn of a spin loop: nothing will come of another one until somebody has written. */
 void explore_spin(void);
 /* Others may run, at no cost. */
@@ -91,7 +93,15 @@ void explore_pause(void);
 bool explore_has_written(void);
 void explore_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* A second object that an access to @word concerns, the page it is in say; NULL: none. */
-extern const void *(*explore_also)(const void *word);
+/* What a world knows about the words of the library. */
+struct explore_memory {
+	/* A name for @word that is the same in every run; NULL: nothing depends on it, as on a
+	 * statistic. *also: a name of something larger that an access to it concerns, the page
+	 * it is in say; stays NULL: nothing. */
+	const void *(*name)(const void *word, const void **also);
+	/* The access is made now: is that allowed? If not, fail. */
+	void (*touch)(const void *word);
+};
+extern const struct explore_memory *explore_memory;
 
 #endif

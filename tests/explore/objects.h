@@ -16,6 +16,7 @@ struct object {
 	uint32_t run;
 	uint64_t written; /* number of the last write, 0: none */
 	uint64_t past;    /* hash of the last writer's past at that write */
+	uint64_t turn[4]; /* of each thread, in which it read this last */
 };
 
 struct object *object_of(const void *address, uint32_t run);

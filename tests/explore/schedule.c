@@ -7,13 +7,13 @@
 #include <ucontext.h>
 
 #include "base/explore.h"
-#include "internal.h"
 #include "objects.h"
+#include "run.h"
 
 #define STACK_BYTES (256u << 10)
 #define ACCESSES_MAX 400000u
 /* What a thread did since its last turn of a loop; beyond this, anybody's write ends a wait. */
-#define READS_MAX 96u
+#define READS_MAX 512u
 #define WRITES_MAX 48u
 
 enum thread_state { READY, WAITING, SPINNING, ENDED };
@@ -30,18 +30,20 @@ struct thread {
 	uint64_t loop_past;  /* as of its last turn of a loop */
 	/* since then: */
 	unsigned reads, writes;
-	uint64_t turn_begin; /* number of the last write of all, at that time */
+	uint64_t turn;         /* number of it, over all runs */
+	uint64_t others_wrote; /* so often, as it began */
+	uint64_t wrote;        /* in this run */
 	struct {
 		struct object *object;
 		uint64_t seen;
 	} read[READS_MAX];
 	struct {
-		const uint64_t *word; /* NULL: counts as a change */
+		const uint64_t *word;
 		uint64_t before;
 	} write[WRITES_MAX];
 };
 
-const void *(*explore_also)(const void *word);
+const struct explore_memory *explore_memory;
 
 static struct thread threads[EXPLORE_THREADS_MAX];
 static ucontext_t out;
@@ -49,7 +51,7 @@ static struct thread *now; /* NULL: no thread is running */
 static struct explore_run *run;
 static enum explore_end how;
 static uint32_t run_number;
-static uint64_t write_number, access_number;
+static uint64_t write_number, access_number, turns;
 static unsigned stretch; /* of run->replay */
 static struct explore_place place;
 
@@ -94,7 +96,7 @@ void explore_fail(const char *format, ...)
 
 static bool has_news(const struct thread *t)
 {
-	if (t->reads == READS_MAX && write_number > t->turn_begin)
+	if (t->reads == READS_MAX && write_number - t->wrote > t->others_wrote)
 		return true;
 	for (unsigned i = 0; i < t->reads; i++) {
 		const struct object *o = t->read[i].object;
@@ -220,16 +222,32 @@ static void decide(bool is_free)
 static void turn_begins(struct thread *t)
 {
 	t->reads = t->writes = 0;
-	t->turn_begin = write_number;
+	t->turn = ++turns;
+	t->others_wrote = write_number - t->wrote;
 	t->loop_past = t->past;
 }
 
 static void remember_write(struct thread *t, const uint64_t *word)
 {
+	for (unsigned i = 0; i < t->writes; i++)
+		if (t->write[i].word == word)
+			return;
 	if (t->writes == WRITES_MAX)
 		return;
 	t->write[t->writes].word = word;
-	t->write[t->writes++].before = word ? *word : 0;
+	t->write[t->writes++].before = *word;
+}
+
+/* As it was when it was read first: what changes after that is news. */
+static void remember_read(struct thread *t, struct object *o)
+{
+	unsigned i = index_of(t);
+
+	if (o->turn[i] == t->turn || t->reads == READS_MAX)
+		return;
+	o->turn[i] = t->turn;
+	t->read[t->reads].object = o;
+	t->read[t->reads++].seen = o->written;
 }
 
 static void happen(struct object *o, bool is_write, const uint64_t *word)
@@ -241,18 +259,17 @@ static void happen(struct object *o, bool is_write, const uint64_t *word)
 		o->writers |= bit;
 	else
 		o->readers |= bit;
-	if (t->reads < READS_MAX) {
-		t->read[t->reads].object = o;
-		t->read[t->reads++].seen = o->written;
-	}
+	remember_read(t, o);
 	if (o->is_shared) {
 		t->past = explore_mix(t->past, o->past + is_write);
 		t->acted = true;
 	}
 	if (!is_write)
 		return;
-	remember_write(t, word);
+	if (word)
+		remember_write(t, word);
 	o->written = ++write_number;
+	t->wrote++;
 	o->last_writer = (uint8_t)index_of(t);
 	if (o->is_shared)
 		o->past = t->past;
@@ -290,11 +307,19 @@ static void arrive(const struct object *o, const struct object *also)
 		run->note(index_of(now), &mine, is_shared);
 }
 
-static struct object *also_of(const void *word)
-{
-	const void *also = explore_also ? explore_also(word) : NULL;
+struct named {
+	struct object *object, *also;
+};
 
-	return also ? object_of(also, run_number) : NULL;
+static struct named name_of(const void *word)
+{
+	const void *also = NULL;
+	const void *name = explore_memory ? explore_memory->name(word, &also) : word;
+
+	return (struct named){
+		.object = name ? object_of(name, run_number) : NULL,
+		.also = also ? object_of(also, run_number) : NULL,
+	};
 }
 
 void vmmu_explore_here(const char *file, int line, const char *function, const char *what)
@@ -302,28 +327,38 @@ void vmmu_explore_here(const char *file, int line, const char *function, const c
 	place = (struct explore_place){file, function, what, line};
 }
 
+static void touch(const void *word)
+{
+	if (explore_memory)
+		explore_memory->touch(word);
+}
+
 void vmmu_explore_access(const void *word, bool is_write)
 {
-	struct object *o, *also;
+	struct named n;
 
 	if (!now)
 		return;
-	o = object_of(word, run_number);
-	also = also_of(word);
-	arrive(o, also);
-	done(o, also, is_write, word);
+	n = name_of(word);
+	if (!n.object)
+		return;
+	arrive(n.object, n.also);
+	touch(word);
+	done(n.object, n.also, is_write, word);
 }
 
 void vmmu_explore_cas(const void *word, uint64_t old)
 {
-	struct object *o, *also;
+	struct named n;
 
 	if (!now)
 		return;
-	o = object_of(word, run_number);
-	also = also_of(word);
-	arrive(o, also);
-	done(o, also, *(const uint64_t *)word == old, word);
+	n = name_of(word);
+	if (!n.object)
+		return;
+	arrive(n.object, n.also);
+	touch(word);
+	done(n.object, n.also, *(const uint64_t *)word == old, word);
 }
 
 void explore_point(const void *object, bool is_write, const char *what)
@@ -364,9 +399,15 @@ bool explore_has_written(void)
 	if (!now || now->writes == WRITES_MAX)
 		return true;
 	for (unsigned i = 0; i < now->writes; i++)
-		if (!now->write[i].word || *now->write[i].word != now->write[i].before)
+		if (*now->write[i].word != now->write[i].before)
 			return true;
 	return false;
+}
+
+void explore_turn(void)
+{
+	if (now)
+		turn_begins(now);
 }
 
 void explore_spin(void)
@@ -424,6 +465,7 @@ static void make(unsigned i)
 	t->accesses = 0;
 	t->arrived = t->acted = false;
 	t->past = i + 1;
+	t->wrote = 0;
 	turn_begins(t);
 	makecontext(&t->context, (void (*)(void))(void *)body, 1, i);
 }

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "run.h"
 
 #define DECISIONS_MAX 20000u
 #define STATES (1u << 21)
 /* Once a schedule fails, so many more are run to find a shorter one. */
-#define RUNS_AFTER_FAILURE 3000u
+#define RUNS_AFTER_FAILURE 300u
 
 struct decision {
 	uint8_t count, chosen;

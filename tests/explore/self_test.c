@@ -11,7 +11,10 @@
 
 #include "base/atomic.h"
 #include "base/lock.h"
+#include "base/mutate.h"
 #include "explore.h"
+
+enum vmmu_mutant vmmu_mutant;
 
 static vmmu_atomic_t counter, other, flag, lock_a, lock_b;
 static struct vmmu_rwlock rwlock;
@@ -347,6 +350,9 @@ static void the_lock_keeps_writers_alone(void **state)
 	assert_false(r.failed);
 	printf("# | read-write lock, 1 writer and 2 readers: %llu schedules\n",
 	       (unsigned long long)r.schedules);
+	vmmu_mutant = VMMU_MUTANT_LOCK_BARGES;
+	assert_true(explore(&test, 3).failed);
+	vmmu_mutant = VMMU_MUTANT_NONE;
 }
 
 int main(void)

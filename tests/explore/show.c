@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "internal.h"
+#include "run.h"
 
 #define COLUMN 46
 /* Of each turn so many rows at its begin and at its end. */

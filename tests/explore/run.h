@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Between the scheduler (schedule.c), the search (search.c) and the printer (show.c). */
-#ifndef TESTS_EXPLORE_INTERNAL_H
-#define TESTS_EXPLORE_INTERNAL_H
+#ifndef TESTS_EXPLORE_RUN_H
+#define TESTS_EXPLORE_RUN_H
 
 #include "explore.h"
 
