@@ -71,7 +71,6 @@ const struct scenario scenarios_root[] = {
 		.bound = 1,
 		.long_bound = 2,
 		.mutants = {VMMU_MUTANT_IGNORE_CHECK, VMMU_MUTANT_ENTER_INVALID},
-		.fail_allocations = 2,
 	},
 	{
 		.races = "R17",

@@ -11,7 +11,7 @@
 #include "run.h"
 
 #define STACK_BYTES (256u << 10)
-#define ACCESSES_MAX 400000u
+#define ACCESSES_MAX 60000u
 /* What a thread did since its last turn of a loop; beyond this, anybody's write ends a wait. */
 #define READS_MAX 512u
 #define WRITES_MAX 48u

@@ -61,17 +61,44 @@ static bool is_statistic(const void *word)
 	       word == &vm->trace_number;
 }
 
-/* By its place in RAM, which does not depend on where that is mapped. */
+/*
+ * By who allocated the page, as the how-manieth: which frame that is depends on what the other
+ * threads did before.
+ */
+static uint32_t page_id[4096], allocated[EXPLORE_THREADS_MAX + 1];
+
+static uint64_t frame_of(const void *word)
+{
+	return ram_offset(word) >> VMMU_PAGE_SHIFT;
+}
+
 static const void *name(const void *word, const void **also)
 {
-	uintptr_t at = ram_offset(word) + 0x100000;
+	uint64_t page;
 
 	if (!is_ram(word))
 		return word;
 	if (is_statistic(word))
 		return NULL;
-	*also = (const void *)(at >> VMMU_PAGE_SHIFT << VMMU_PAGE_SHIFT | 1);
-	return (const void *)at;
+	page = (uint64_t)page_id[frame_of(word)] << VMMU_PAGE_SHIFT;
+	*also = (const void *)(page | 1);
+	return (const void *)(page | (ram_offset(word) & (VMMU_PAGE_BYTES - 1)));
+}
+
+static void name_page(sim_pfn_t pfn)
+{
+	unsigned who = self();
+
+	page_id[frame_of(sim_ram_bytes(world.sim->machine, pfn))] =
+		1u << 16 | who << 12 | ++allocated[who];
+}
+
+static void name_pages(uint64_t frames)
+{
+	need(frames <= sizeof(page_id) / sizeof(page_id[0]), "room for the names of pages");
+	for (uint32_t i = 0; i < frames; i++)
+		page_id[i] = 1u << 17 | i;
+	memset(allocated, 0, sizeof(allocated));
 }
 
 static const void *page_name(vmmu_pfn_t pfn)
@@ -190,13 +217,17 @@ static void no_lock_held(const char *what)
 static vmmu_pfn_t port_alloc(void *host)
 {
 	struct sim_vm *sim = host;
+	sim_pfn_t pfn;
 
 	no_lock_held("page_alloc");
 	if (self() < EXPLORE_THREADS_MAX && ++world.allocations == world.fail_at) {
 		world.ran_out = true;
 		return VMMU_PFN_NONE;
 	}
-	return (vmmu_pfn_t){sim_ram_alloc(sim->machine, SIM_FRAME_TABLE).n};
+	pfn = sim_ram_alloc(sim->machine, SIM_FRAME_TABLE);
+	need(pfn.n != SIM_PFN_NONE.n, "a frame");
+	name_page(pfn);
+	return (vmmu_pfn_t){pfn.n};
 }
 
 static void port_free(void *host, vmmu_pfn_t pfn)
@@ -454,6 +485,7 @@ void world_new(const struct world_options *options)
 		need(vmmu_rwlock_init(&world.sim->vm->mmu_lock, &world.sim->port, world.sim),
 		     "a lock");
 	}
+	name_pages(sim.machine.frame_count);
 	explore_memory = &memory;
 }
 
