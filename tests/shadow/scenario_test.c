@@ -24,6 +24,28 @@ static void invalidations_without_paging_change_nothing(void **state)
 	rig_free(&rig);
 }
 
+/* R46: the host may take its time between begin and end. */
+static void a_fault_that_waits_for_the_host_is_never_stuck(void **state)
+{
+	struct rig rig = rig_new(1, 1);
+	struct shadow_request request = {
+		.access = {.gva = sim_gva(RIG_GVA + 0x1000), .kind = LINEAR_READ}, .bytes = 8};
+	uint64_t start = (RIG_DATA + 1) << VMMU_PAGE_SHIFT, end = start + VMMU_PAGE_BYTES;
+
+	(void)state;
+	assert_int_equal(vmmu_invalidate_host_begin(rig.svm->vm, start, end), VMMU_OK);
+	for (unsigned i = 0; i < 1000; i++) {
+		struct vmmu_shadow_result result;
+		struct linear_result hardware;
+
+		assert_int_equal(shadow_step(rig.svm, &request, &hardware, &result),
+				 VMMU_OUTCOME_RETRY);
+	}
+	assert_int_equal(vmmu_invalidate_host_end(rig.svm->vm, start, end), VMMU_OK);
+	rig_reads(&rig, 0, RIG_GVA + 0x1000, rig_gpa(RIG_DATA + 1, 0));
+	rig_free(&rig);
+}
+
 /* R53 */
 static void registers_of_one_cpu_do_not_change_anothers_rights(void **state)
 {
@@ -304,6 +326,7 @@ static void an_address_is_explained_with_both_tables(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_fault_that_waits_for_the_host_is_never_stuck),
 		cmocka_unit_test(an_address_is_explained_with_both_tables),
 		cmocka_unit_test(an_unsync_table_goes_when_its_frame_becomes_a_directory),
 		cmocka_unit_test(two_roles_of_an_unsync_frame_stay_right_when_one_is_flushed),
