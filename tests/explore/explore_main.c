@@ -117,8 +117,8 @@ static void run_wrong(const struct scenario *s, enum vmmu_mutant mutant, char *f
 	struct explore_result result;
 	char what[80];
 
-	if (limits.bound < 1)
-		limits.bound = 1;
+	if (limits.bound < 2)
+		limits.bound = 2;
 	vmmu_mutant = mutant;
 	(void)explore_run(&s->test, &limits, &result);
 	if (!result.failed)

@@ -166,7 +166,7 @@ const struct scenario scenarios_slot[] = {
 			 .thread = {look, delete_and_create_elsewhere},
 			 WORLD},
 		.bound = 2,
-		.long_bound = 2,
+		.long_bound = 3,
 		.mutants = {VMMU_MUTANT_STALE_CACHE},
 	},
 	{

@@ -24,10 +24,11 @@ struct thread {
 	enum thread_state state;
 	bool (*ready)(void *);
 	void *ready_context;
-	uint32_t accesses;   /* since it was switched to */
-	bool arrived, acted; /* nothing yet since then; something that concerns others */
-	uint64_t past;       /* hash of all its accesses */
-	uint64_t loop_past;  /* as of its last turn of a loop */
+	uint32_t accesses;              /* since it was switched to */
+	bool arrived, acted;            /* nothing yet since then; something that concerns others */
+	const struct object *last_also; /* of its last access */
+	uint64_t past;                  /* hash of all its accesses */
+	uint64_t loop_past;             /* as of its last turn of a loop */
 	/* since then: */
 	unsigned reads, writes;
 	uint64_t turn;         /* number of it, over all runs */
@@ -287,6 +288,7 @@ static void watch(void)
 static void done(struct object *o, struct object *also, bool is_write, const uint64_t *word)
 {
 	now->accesses++;
+	now->last_also = also;
 	if (++access_number > ACCESSES_MAX)
 		explore_fail("no end after %u accesses", ACCESSES_MAX);
 	if (also)
@@ -298,7 +300,8 @@ static void done(struct object *o, struct object *also, bool is_write, const uin
 static void arrive(const struct object *o, const struct object *also)
 {
 	struct explore_place mine = place;
-	bool is_shared = o->is_shared || (also && also->is_shared);
+	/* What could happen to the whole between two accesses to it can happen before both. */
+	bool is_shared = o->is_shared || (also && also->is_shared && also != now->last_also);
 
 	watch();
 	if (run->replay || is_shared)
@@ -466,6 +469,7 @@ static void make(unsigned i)
 	t->arrived = t->acted = false;
 	t->past = i + 1;
 	t->wrote = 0;
+	t->last_also = NULL;
 	turn_begins(t);
 	makecontext(&t->context, (void (*)(void))(void *)body, 1, i);
 }

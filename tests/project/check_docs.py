@@ -163,7 +163,8 @@ def check_mutants(root):
     text = read(root, "docs/testing.md")
     listed = {row[0].strip("`"): row[1] for row in rows(text)
               if len(row) >= 2 and re.match(r"`[A-Z_]+`$", row[0])}
-    wanted = {name: words for name, words in entries(root, "src/base/mutate.h", "VMMU_MUTANTS")}
+    wanted = {name: words for block in ("VMMU_MUTANTS", "VMMU_RACE_MUTANTS")
+              for name, words in entries(root, "src/base/mutate.h", block)}
     offenders = [f"{name}: mutate.h says \"{words}\", the table \"{listed.get(name)}\""
                  for name, words in wanted.items() if listed.get(name) != words]
     return offenders + [f"{name} is no mutant" for name in listed if name not in wanted]
