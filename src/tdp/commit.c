@@ -173,14 +173,12 @@ static bool is_legal(vmmu_spte_t from, vmmu_spte_t to)
 	return old != VMMU_KIND_LEAF || new != VMMU_KIND_LEAF || spte_pfn(from).n == spte_pfn(to).n;
 }
 
-static bool exchange(struct vmmu_iter *it, vmmu_spte_t to)
+/* The mistake COMMIT_BLIND. */
+static bool store_blindly(struct vmmu_iter *it, vmmu_spte_t to)
 {
-	if (VMMU_MUTANT(COMMIT_BLIND)) {
-		it->old = spte_get(it->slot);
-		atomic_put(&it->slot->raw, to.raw);
-		return true;
-	}
-	return atomic_cas(&it->slot->raw, &it->old.raw, to.raw);
+	it->old = spte_get(it->slot);
+	atomic_put(&it->slot->raw, to.raw);
+	return true;
 }
 
 bool vmmu_commit(struct vmmu_iter *it, vmmu_spte_t to)
@@ -191,7 +189,8 @@ bool vmmu_commit(struct vmmu_iter *it, vmmu_spte_t to)
 			"an entry was about to change in a way that no rule allows", from.raw,
 			to.raw))
 		return false;
-	if (!exchange(it, to))
+	if (!(VMMU_MUTANT(COMMIT_BLIND) ? store_blindly(it, to)
+					: atomic_cas(&it->slot->raw, &it->old.raw, to.raw)))
 		return false;
 	it->old = to;
 	account(it, from, to);

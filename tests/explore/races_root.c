@@ -122,8 +122,8 @@ const struct scenario scenarios_root[] = {
 			 .setup = in_use_eager,
 			 .thread = {zap, zap_2_in_pieces, zap},
 			 WORLD},
-		.bound = 1,
-		.long_bound = 2,
+		.bound = 0,
+		.long_bound = 1,
 		.mutants = {VMMU_MUTANT_ZAP_TWICE},
 	},
 	{

@@ -65,7 +65,7 @@ static bool is_statistic(const void *word)
  * By who allocated the page, as the how-manieth: which frame that is depends on what the other
  * threads did before.
  */
-static uint32_t page_id[4096], allocated[EXPLORE_THREADS_MAX + 1];
+static uint32_t page_id[8192], allocated[EXPLORE_THREADS_MAX + 1];
 
 static uint64_t frame_of(const void *word)
 {
@@ -426,7 +426,9 @@ static struct sim_vm_options sim_options(const struct world_options *o)
 {
 	struct sim_vm_options options = {
 		.machine = {.seed = 11,
-			    .frame_count = 1024 + o->host_pages,
+			    /* room for whole runs, too */
+			    .frame_count =
+				    1024 + o->host_pages * (o->run_level > SIM_LEVEL_4K ? 5 : 1),
 			    .host_page_count = o->host_pages,
 			    .cpu_count = o->vcpus > 1 ? o->vcpus : 2,
 			    .tlb_count = 16,
