@@ -111,8 +111,8 @@ const struct scenario scenarios_root[] = {
 			 .setup = in_use_eager,
 			 .thread = {zap, zap},
 			 WORLD},
-		.bound = 2,
-		.long_bound = 3,
+		.bound = 1,
+		.long_bound = 2,
 		.mutants = {VMMU_MUTANT_ZAP_TWICE},
 	},
 	{
