@@ -79,8 +79,8 @@ active proctype other()
 	byte now, tries = 0;
 
 	do
-	:: tries < 2 -> try_advance(); tries++
-	:: tries == 2 -> break
+	:: tries < 1 -> try_advance(); tries++
+	:: tries == 1 -> break
 	od
 }
 
