@@ -9,7 +9,7 @@ packages="
 	meson ninja-build pkg-config
 	gcc gcc-multilib libc6-dev clang lld libclang-rt-14-dev clang-format clang-tidy
 	libjansson-dev libcmocka-dev libzydis-dev
-	qemu-system-x86 cpio python3
+	qemu-system-x86 cpio python3 spin
 "
 # Only benchmarks draw charts and count instructions of programs.
 [ "${1:-}" != bench ] || packages="$packages gnuplot-nox valgrind"

@@ -47,6 +47,8 @@ static bool withdrawn_end(struct vmmu_vm *vm, struct vmmu_withdrawn *w)
 	 * read inside its section anyway. */
 	(void)atomic_plus(&vm->invalidations.sequence, 1);
 	vm->obstacles--;
+	if (VMMU_MUTANT(END_ENDS_ALL))
+		w->active = 1;
 	if (!--w->active)
 		w->joined = false;
 	return true;

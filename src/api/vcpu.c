@@ -107,6 +107,7 @@ enum vmmu_error vmmu_vcpu_enter(struct vmmu_vcpu *vcpu, struct vmmu_entry *entry
 	for (;;) {
 		enum vmmu_error error;
 
+		stamp = VMMU_MUTANT(STAMP_EARLY) ? atomic_get_ordered(&vm->flush_stamp) : 0;
 		/* Running from here on, for those who withdraw: the swap comes before every look
 		 * at what they may have changed. Pairs with flush() in debt.c. */
 		if (VMMU_UNLIKELY(atomic_swap(&vcpu->in_guest, 1)))
@@ -118,7 +119,8 @@ enum vmmu_error vmmu_vcpu_enter(struct vmmu_vcpu *vcpu, struct vmmu_entry *entry
 		if (error != VMMU_OK)
 			return error;
 	}
-	stamp = atomic_get_ordered(&vm->flush_stamp);
+	if (!VMMU_MUTANT(STAMP_EARLY))
+		stamp = atomic_get_ordered(&vm->flush_stamp);
 	if (VMMU_UNLIKELY(vcpu->shadow.own))
 		vmmu_shadow_fill_pdptes(vcpu);
 	*entry = vcpu->entry;
@@ -135,7 +137,7 @@ void vmmu_vcpu_leave(struct vmmu_vcpu *vcpu)
 
 void vmmu_vcpu_moved(struct vmmu_vcpu *vcpu)
 {
-	vcpu->must_flush = true;
+	vcpu->must_flush |= !VMMU_MUTANT(MOVED_FORGETS);
 }
 
 enum vmmu_error vmmu_vcpu_set_space(struct vmmu_vcpu *vcpu, unsigned space)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/lock.h"
 
+#include "base/mutate.h"
+
 void vmmu_relax(const struct vmmu_port *port, void *host)
 {
 	if (port->relax)
@@ -51,7 +53,8 @@ void vmmu_rwlock_acquire_shared(struct vmmu_rwlock *lock, const struct vmmu_port
 	for (;;) {
 		uint64_t seen = atomic_get(&lock->state);
 
-		if (!(seen & (VMMU_RWLOCK_WRITER | VMMU_RWLOCK_WAITS)) &&
+		if ((!(seen & (VMMU_RWLOCK_WRITER | VMMU_RWLOCK_WAITS)) ||
+		     VMMU_MUTANT(LOCK_BARGES)) &&
 		    atomic_cas(&lock->state, &seen, seen + 1))
 			return;
 		want(lock, seen);

@@ -103,12 +103,26 @@
 
 #define VMMU_MUTANTS(X) VMMU_TDP_MUTANTS(X) VMMU_SHADOW_MUTANTS(X) VMMU_TRACK_MUTANTS(X)
 
+/* Mistakes that take two threads, in an order that only tests/explore is sure to meet. */
+#define VMMU_RACE_MUTANTS(X)                                                                       \
+	X(COMMIT_BLIND, "an entry is stored without a look at what it is by then")                 \
+	X(STAMP_EARLY, "a vCPU reads the flush stamp before it says that it runs")                 \
+	X(ZAP_TWICE, "roots that another thread invalidated are taken apart, too")                 \
+	X(PAUSE_KEEPS, "a walk goes on after a pause where it stood")                              \
+	X(END_ENDS_ALL, "the end of an invalidation ends all of them")                             \
+	X(EPOCH_BLIND, "the epoch moves on without a look at the readers")                         \
+	X(EPOCH_HASTY, "what was taken out is free after one move of the epoch")                   \
+	X(SET_EARLY, "an old slot set is freed while it is read")                                  \
+	X(MOVED_FORGETS, "a vCPU that moved to another CPU does not flush there")                  \
+	X(LOCK_BARGES, "a reader takes the lock beside a writer")
+
 enum vmmu_mutant {
 	VMMU_MUTANT_NONE,
 #define VMMU_MUTANT_ENUM(name, text) VMMU_MUTANT_##name,
-	VMMU_MUTANTS(VMMU_MUTANT_ENUM)
+	VMMU_MUTANTS(VMMU_MUTANT_ENUM) VMMU_MUTANT_COUNT,
+	VMMU_RACE_MUTANTS(VMMU_MUTANT_ENUM)
 #undef VMMU_MUTANT_ENUM
-		VMMU_MUTANT_COUNT
+		VMMU_MUTANT_END
 };
 
 #ifdef VMMU_TEST_MUTATIONS

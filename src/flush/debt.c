@@ -217,7 +217,7 @@ void vmmu_reading_wait(struct vmmu_task *task) VMMU_NO_ANALYSIS
 	struct vmmu_vm *vm = task->vm;
 	uint64_t start = atomic_get_ordered(&vm->epoch.now);
 
-	for (;;) {
+	while (!VMMU_MUTANT(SET_EARLY)) {
 		uint64_t now;
 
 		/* The list of vCPUs stands still under the lock, as the scan needs. */

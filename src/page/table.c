@@ -169,7 +169,7 @@ static struct vmmu_sp *take_past(struct vmmu_vm *vm, uint64_t now)
 	vmmu_spin_acquire(&pages->pool_lock, vm->port, vm->host);
 	link = &pages->retired;
 	/* Newest first: once one is past, so is the rest. */
-	while (*link && !vmmu_epoch_is_past((*link)->retired, now))
+	while (*link && !vmmu_epoch_is_past((*link)->retired - VMMU_MUTANT(EPOCH_HASTY), now))
 		link = &(*link)->next;
 	past = *link;
 	*link = NULL;

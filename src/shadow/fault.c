@@ -96,6 +96,7 @@ struct shadow_fault {
 	/* PENDING: what is missing */
 	vmmu_gfn_t missing;
 	bool missing_write;
+	bool waits; /* for the host: the page cannot be had right now */
 };
 
 /* Rights that the guest's tables give. */
@@ -467,6 +468,7 @@ static enum vmmu_outcome handle(struct shadow_fault *f)
 	enum vmmu_outcome outcome = VMMU_OUTCOME_RETRY;
 
 	for (unsigned i = 0; i < TRIES_MAX; i++) {
+		f->waits = false;
 		if (vm_is_dead(vm))
 			return VMMU_OUTCOME_DEAD;
 		if (!vmmu_cache_fill(vm, f->task->cache, VMMU_CACHE_TABLES) ||
@@ -481,6 +483,7 @@ static enum vmmu_outcome handle(struct shadow_fault *f)
 			continue; /* the reserve was used up by what was installed so far */
 		if (outcome != VMMU_OUTCOME_PENDING)
 			return outcome;
+		f->waits = true;
 		outcome = fetch_missing(f);
 		if (outcome != VMMU_OUTCOME_RESUME)
 			return outcome;
@@ -532,7 +535,11 @@ enum vmmu_outcome vmmu_shadow_fault(struct vmmu_vcpu *vcpu, vmmu_gva_t gva, uint
 	if (error_code & VMMU_PF_FETCH)
 		f.flags |= VMMU_WALK_FETCH;
 	outcome = handle(&f);
-	outcome = guard(vcpu, gva, error_code, outcome);
+	/* As long as the host takes the page away, a fault comes back as often as it likes. */
+	if (outcome == VMMU_OUTCOME_RETRY && f.waits)
+		vcpu->guard.repeats = 0;
+	else
+		outcome = guard(vcpu, gva, error_code, outcome);
 	if (vm_is_dead(vcpu->vm))
 		outcome = VMMU_OUTCOME_DEAD;
 	vcpu_stat_add(vcpu, VMMU_STAT_FAULTS, 1);

@@ -41,6 +41,7 @@ const struct vmmu_slot *vmmu_slots_from(const struct vmmu_slot_set *set, vmmu_gf
 	const struct vmmu_slot_chunk *chunk;
 	uint32_t c, after;
 
+	VMMU_POINT_READ(set); /* plain from here on */
 	if (!set->chunks)
 		return NULL;
 	c = chunk_of(set, gfn);

@@ -207,6 +207,14 @@ static bool is_legal(vmmu_spte_t from, vmmu_spte_t to)
 	return old != VMMU_KIND_LEAF || new != VMMU_KIND_LEAF || spte_pfn(from).n == spte_pfn(to).n;
 }
 
+/* The mistake COMMIT_BLIND. */
+static bool store_blindly(struct vmmu_iter *it, vmmu_spte_t to)
+{
+	it->old = spte_get(it->slot);
+	atomic_put(&it->slot->raw, to.raw);
+	return true;
+}
+
 static inline __attribute__((always_inline)) bool commit_any(struct vmmu_iter *it, vmmu_spte_t to)
 {
 	vmmu_spte_t from = it->old;
@@ -215,7 +223,8 @@ static inline __attribute__((always_inline)) bool commit_any(struct vmmu_iter *i
 			"an entry was about to change in a way that no rule allows", from.raw,
 			to.raw))
 		return false;
-	if (!atomic_cas(&it->slot->raw, &it->old.raw, to.raw))
+	if (!(VMMU_MUTANT(COMMIT_BLIND) ? store_blindly(it, to)
+					: atomic_cas(&it->slot->raw, &it->old.raw, to.raw)))
 		return false;
 	it->old = to;
 	account(it, from, to);
@@ -234,7 +243,7 @@ bool vmmu_commit(struct vmmu_iter *it, vmmu_spte_t to)
 	const struct vmmu_port *port = task->vm->port;
 
 	if (spte_kind(it->old) != VMMU_KIND_EMPTY || spte_kind(to) != VMMU_KIND_LEAF ||
-	    port->trace || port->tables_written)
+	    port->trace || port->tables_written || VMMU_MUTANT(COMMIT_BLIND))
 		return commit_rare(it, to);
 	if (!atomic_cas(&it->slot->raw, &it->old.raw, to.raw))
 		return false;

@@ -86,6 +86,8 @@ static bool paused(struct vmmu_iter *it, vmmu_gfn_t gfn) VMMU_NO_ANALYSIS
 	    !(pauses == VMMU_ITER_PAUSES ? vmmu_section_pause(it->task)
 					 : vmmu_section_pause_shared(it->task)))
 		return false;
+	if (VMMU_MUTANT(PAUSE_KEEPS))
+		return false;
 	vmmu_iter_begin(it, it->task, it->root, it->min_level,
 			(struct vmmu_gfn_range){gfn, it->range.end});
 	it->pauses = pauses;

@@ -96,7 +96,7 @@ static struct vmmu_sp *claim(struct vmmu_vm *vm) VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	struct vmmu_sp *root = vm->roots;
 
-	while (root && !root->doomed)
+	while (root && !root->doomed && !(VMMU_MUTANT(ZAP_TWICE) && !root_is_valid(root)))
 		root = root->root_next;
 	if (root && !VMMU_MUTANT(WORK_TWICE))
 		root->doomed = false;

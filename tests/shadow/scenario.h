@@ -36,7 +36,8 @@
 	X(a_write_to_a_table_that_maps_itself_ends)                                                \
 	X(an_entry_written_in_two_halves_is_never_mixed_later)                                     \
 	X(an_address_is_explained_with_both_tables)                                                \
-	X(an_address_is_found_where_the_cpu_finds_it)
+	X(an_address_is_found_where_the_cpu_finds_it)                                              \
+	X(a_fault_that_waits_for_the_host_is_never_stuck)
 
 /* scenario_roots.c: roots, spaces, quota */
 #define SCENARIOS_ROOTS(X)                                                                         \

@@ -325,3 +325,25 @@ void an_address_is_found_where_the_cpu_finds_it(void **state)
 	assert_false(vmmu_shadow_translate(vcpu, (vmmu_gva_t){gva.addr | UINT64_C(1) << 47}, &at));
 	rig_free(&rig);
 }
+
+/* R46: the host may take its time between begin and end. */
+void a_fault_that_waits_for_the_host_is_never_stuck(void **state)
+{
+	struct rig rig = rig_new(1, 1);
+	struct shadow_request request = {
+		.access = {.gva = sim_gva(RIG_GVA + 0x1000), .kind = LINEAR_READ}, .bytes = 8};
+	uint64_t start = (RIG_DATA + 1) << VMMU_PAGE_SHIFT, end = start + VMMU_PAGE_BYTES;
+
+	(void)state;
+	assert_int_equal(vmmu_invalidate_host_begin(rig.svm->vm, start, end), VMMU_OK);
+	for (unsigned i = 0; i < 1000; i++) {
+		struct vmmu_shadow_result result;
+		struct linear_result hardware;
+
+		assert_int_equal(shadow_step(rig.svm, &request, &hardware, &result),
+				 VMMU_OUTCOME_RETRY);
+	}
+	assert_int_equal(vmmu_invalidate_host_end(rig.svm->vm, start, end), VMMU_OK);
+	rig_reads(&rig, 0, RIG_GVA + 0x1000, rig_gpa(RIG_DATA + 1, 0));
+	rig_free(&rig);
+}
