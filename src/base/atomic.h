@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Every access to memory that threads share goes through these functions. They are the
- * scheduling points of an explorer build (VMMU_POINT defined by it) and plain C11 atomics
- * otherwise.
+ * scheduling points of an explorer build (base/explore.h) and plain C11 atomics otherwise.
  */
 #ifndef VMMU_BASE_ATOMIC_H
 #define VMMU_BASE_ATOMIC_H
@@ -11,70 +10,74 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#ifndef VMMU_POINT
-#define VMMU_POINT() ((void)0)
-#endif
-
 typedef struct {
 	_Atomic uint64_t v;
 } vmmu_atomic_t;
 
+#ifdef VMMU_TEST_EXPLORE
+#include "base/explore.h"
+#else
+#define VMMU_POINT_READ(a) ((void)0)
+#define VMMU_POINT_WRITE(a) ((void)0)
+#define VMMU_POINT_CAS(a, old) ((void)0)
+#endif
+
 static inline uint64_t atomic_get(const vmmu_atomic_t *a)
 {
-	VMMU_POINT();
+	VMMU_POINT_READ(a);
 	return atomic_load_explicit(&a->v, memory_order_relaxed);
 }
 
 static inline uint64_t atomic_get_acquire(const vmmu_atomic_t *a)
 {
-	VMMU_POINT();
+	VMMU_POINT_READ(a);
 	return atomic_load_explicit(&a->v, memory_order_acquire);
 }
 
 /* Ordered against the caller's own earlier stores, too. */
 static inline uint64_t atomic_get_ordered(const vmmu_atomic_t *a)
 {
-	VMMU_POINT();
+	VMMU_POINT_READ(a);
 	return atomic_load_explicit(&a->v, memory_order_seq_cst);
 }
 
 static inline void atomic_put(vmmu_atomic_t *a, uint64_t value)
 {
-	VMMU_POINT();
+	VMMU_POINT_WRITE(a);
 	atomic_store_explicit(&a->v, value, memory_order_relaxed);
 }
 
 static inline void atomic_put_release(vmmu_atomic_t *a, uint64_t value)
 {
-	VMMU_POINT();
+	VMMU_POINT_WRITE(a);
 	atomic_store_explicit(&a->v, value, memory_order_release);
 }
 
 /* Full barrier; returns what was there. */
 static inline uint64_t atomic_swap(vmmu_atomic_t *a, uint64_t value)
 {
-	VMMU_POINT();
+	VMMU_POINT_WRITE(a);
 	return atomic_exchange_explicit(&a->v, value, memory_order_seq_cst);
 }
 
 /* Full barrier; returns the old value. */
 static inline uint64_t atomic_plus(vmmu_atomic_t *a, uint64_t n)
 {
-	VMMU_POINT();
+	VMMU_POINT_WRITE(a);
 	return atomic_fetch_add_explicit(&a->v, n, memory_order_seq_cst);
 }
 
 /* Full barrier; returns the old value. */
 static inline uint64_t atomic_clear(vmmu_atomic_t *a, uint64_t bits)
 {
-	VMMU_POINT();
+	VMMU_POINT_WRITE(a);
 	return atomic_fetch_and_explicit(&a->v, ~bits, memory_order_seq_cst);
 }
 
 /* Full barrier on success; on failure *old is what is there now. */
 static inline bool atomic_cas(vmmu_atomic_t *a, uint64_t *old, uint64_t value)
 {
-	VMMU_POINT();
+	VMMU_POINT_CAS(a, *old);
 	return atomic_compare_exchange_strong_explicit(&a->v, old, value, memory_order_seq_cst,
 						       memory_order_acquire);
 }
@@ -85,5 +88,18 @@ static inline void atomic_own_plus(vmmu_atomic_t *a, uint64_t n)
 	atomic_store_explicit(&a->v, atomic_load_explicit(&a->v, memory_order_relaxed) + n,
 			      memory_order_relaxed);
 }
+
+#ifdef VMMU_TEST_EXPLORE
+/* The same functions, told where they are called from. */
+#define atomic_get(a) (VMMU_POINT_HERE("get"), (atomic_get)(a))
+#define atomic_get_acquire(a) (VMMU_POINT_HERE("get"), (atomic_get_acquire)(a))
+#define atomic_get_ordered(a) (VMMU_POINT_HERE("get"), (atomic_get_ordered)(a))
+#define atomic_put(a, value) (VMMU_POINT_HERE("put"), (atomic_put)(a, value))
+#define atomic_put_release(a, value) (VMMU_POINT_HERE("put"), (atomic_put_release)(a, value))
+#define atomic_swap(a, value) (VMMU_POINT_HERE("swap"), (atomic_swap)(a, value))
+#define atomic_plus(a, n) (VMMU_POINT_HERE("plus"), (atomic_plus)(a, n))
+#define atomic_clear(a, bits) (VMMU_POINT_HERE("clear"), (atomic_clear)(a, bits))
+#define atomic_cas(a, old, value) (VMMU_POINT_HERE("cas"), (atomic_cas)(a, old, value))
+#endif
 
 #endif
