@@ -266,25 +266,33 @@ struct pool_page {
 _Static_assert(sizeof(struct pool_page) <= VMMU_SHADE_ALIGN, "the first descriptor comes after");
 _Static_assert(offsetof(struct vmmu_shade, sp) == 0, "a shadow table's descriptor begins as any");
 
-static struct vmmu_sp *pool_get(struct vmmu_vm *vm)
+/* Descriptors that a cache takes from the pool at a time. */
+#define POOL_BATCH 16u
+
+static struct vmmu_sp *pool_take(struct vmmu_vm *vm)
 {
-	struct vmmu_sp *sp;
+	struct vmmu_sp *first, **link;
 
 	vmmu_spin_acquire(&vm->pages.pool_lock, vm->port, vm->host);
-	sp = vm->pages.pool;
-	if (sp)
-		vm->pages.pool = sp->next;
+	first = vm->pages.pool;
+	link = &first;
+	for (unsigned i = 0; *link && i < POOL_BATCH; i++)
+		link = &(*link)->next;
+	vm->pages.pool = *link;
+	*link = NULL;
 	vmmu_spin_release(&vm->pages.pool_lock);
-	return sp;
+	return first;
 }
 
-static bool pool_grow(struct vmmu_vm *vm)
+/* A page full of new ones. Return: NULL if there is no memory. */
+static struct vmmu_sp *pool_grow(struct vmmu_vm *vm)
 {
 	vmmu_pfn_t pfn = vm->port->page_alloc(vm->host);
+	struct vmmu_sp *first = NULL;
 	struct pool_page *page;
 
 	if (vmmu_pfn_is_none(pfn))
-		return false;
+		return NULL;
 	page = vm->port->page_map(vm->host, pfn);
 	page->pfn = pfn;
 	for (uint32_t at = VMMU_SHADE_ALIGN; at + vm->pages.descriptor_bytes <= VMMU_PAGE_BYTES;
@@ -292,33 +300,51 @@ static bool pool_grow(struct vmmu_vm *vm)
 		struct vmmu_sp *sp = (struct vmmu_sp *)(void *)((uint8_t *)page + at);
 
 		sp->state = VMMU_SP_FREED;
-		pool_put(vm, sp);
+		sp->next = first;
+		first = sp;
 	}
 	vmmu_spin_acquire(&vm->pages.pool_lock, vm->port, vm->host);
 	page->next = vm->pages.pool_pages;
 	vm->pages.pool_pages = page;
 	vmmu_spin_release(&vm->pages.pool_lock);
-	return true;
+	return first;
 }
 
-static struct vmmu_sp *table_alloc(struct vmmu_vm *vm)
+static struct vmmu_sp *descriptor_get(struct vmmu_vm *vm, struct vmmu_cache *cache)
+{
+	struct vmmu_sp *sp;
+
+	if (!cache->descriptors)
+		cache->descriptors = pool_take(vm);
+	if (!cache->descriptors)
+		cache->descriptors = pool_grow(vm);
+	sp = cache->descriptors;
+	if (sp)
+		cache->descriptors = sp->next;
+	return sp;
+}
+
+static void descriptor_put(struct vmmu_cache *cache, struct vmmu_sp *sp)
+{
+	sp->next = cache->descriptors;
+	cache->descriptors = sp;
+}
+
+static struct vmmu_sp *table_alloc(struct vmmu_vm *vm, struct vmmu_cache *cache)
 {
 	struct vmmu_task task = task_of_vm(vm);
-	struct vmmu_sp *sp = pool_get(vm);
+	struct vmmu_sp *sp = descriptor_get(vm, cache);
 	vmmu_pfn_t pfn;
 
-	while (!sp) {
-		if (!pool_grow(vm))
-			return NULL;
-		sp = pool_get(vm);
-	}
+	if (!sp)
+		return NULL;
 	pfn = vm->port->page_alloc(vm->host);
 	if (!vmmu_pfn_is_none(pfn) && vm->pages.side_pages && !side_pages_alloc(vm, sp)) {
 		vm->port->page_free(vm->host, pfn);
 		pfn = VMMU_PFN_NONE;
 	}
 	if (vmmu_pfn_is_none(pfn)) {
-		pool_put(vm, sp);
+		descriptor_put(cache, sp);
 		return NULL;
 	}
 	set_state(&task, sp, VMMU_SP_NEW);
@@ -334,7 +360,7 @@ static struct vmmu_sp *table_alloc(struct vmmu_vm *vm)
 bool vmmu_cache_fill_slow(struct vmmu_vm *vm, struct vmmu_cache *cache, unsigned want)
 {
 	while (cache->count < want) {
-		struct vmmu_sp *sp = table_alloc(vm);
+		struct vmmu_sp *sp = table_alloc(vm, cache);
 
 		if (!sp)
 			return false;
@@ -362,9 +388,14 @@ void vmmu_cache_drain(struct vmmu_vm *vm, struct vmmu_cache *cache)
 
 	while (cache->reserve.count)
 		vm->port->page_free(vm->host, cache->reserve.pfn[--cache->reserve.count]);
-
 	while (cache->count)
 		table_free(&task, cache->tables[--cache->count]);
+	while (cache->descriptors) {
+		struct vmmu_sp *sp = cache->descriptors;
+
+		cache->descriptors = sp->next;
+		pool_put(vm, sp);
+	}
 }
 
 /* ---- creation, growth, destruction ---- */

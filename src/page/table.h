@@ -85,6 +85,7 @@ struct vmmu_reserve {
 struct vmmu_cache {
 	struct vmmu_sp *tables[VMMU_CACHE_TABLES]; /* NEW, zeroed */
 	unsigned count;
+	struct vmmu_sp *descriptors; /* free ones, so that few tables need the pool's lock */
 	struct vmmu_reserve reserve;
 };
 
@@ -137,17 +138,21 @@ struct vmmu_table_index { /* a page of its own */
 };
 _Static_assert(sizeof(struct vmmu_table_index) <= VMMU_PAGE_BYTES, "the index is one page");
 
+/* What every fault reads lies apart from what every new table writes. */
+#define VMMU_LINE_BYTES 64
 struct vmmu_pages {
-	struct vmmu_table_index *index; /* replaced under the mmu lock, exclusive */
-	vmmu_atomic_t pool_lock;        /* spin: the three below */
-	uint32_t descriptor_bytes;      /* const: what this VM's engine needs for a table */
-	uint32_t side_pages;            /* const: pages that come with each table, 0 or 2 */
-	struct vmmu_sp *pool;           /* free descriptors */
+	_Alignas(VMMU_LINE_BYTES) struct vmmu_table_index *index; /* replaced under the mmu lock,
+								   * exclusive */
+	uint32_t descriptor_bytes; /* const: what this VM's engine needs for a table */
+	uint32_t side_pages;       /* const: pages that come with each table, 0 or 2 */
+	vmmu_atomic_t retired_count;
+	vmmu_atomic_t unlinked; /* counts tables that were taken out */
+
+	_Alignas(VMMU_LINE_BYTES) vmmu_atomic_t live; /* LIVE tables */
+	vmmu_atomic_t pool_lock;                      /* spin: the three below */
+	struct vmmu_sp *pool;                         /* free descriptors */
 	struct pool_page *pool_pages;
 	struct vmmu_sp *retired; /* oldest last */
-	vmmu_atomic_t retired_count;
-	vmmu_atomic_t live;     /* LIVE tables */
-	vmmu_atomic_t unlinked; /* counts tables that were taken out */
 };
 
 /* Context: creation and destruction of the VM, one thread. */
