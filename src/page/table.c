@@ -51,36 +51,48 @@ static void bucket_unlock(vmmu_atomic_t *bucket, struct vmmu_sp *chain)
 	atomic_put_release(bucket, (uintptr_t)chain); /* pairs with bucket_lock() */
 }
 
+static struct vmmu_sp *chain_of(uint64_t raw)
+{
+	return (struct vmmu_sp *)(uintptr_t)(raw & ~BUCKET_LOCKED);
+}
+
 static void index_add(struct vmmu_vm *vm, struct vmmu_sp *sp)
 {
 	vmmu_atomic_t *bucket = bucket_of(vm->pages.index, sp->pfn);
 
-	sp->in_bucket = bucket_lock(vm, bucket);
+	atomic_put_release(&sp->in_bucket, (uintptr_t)bucket_lock(vm, bucket));
 	bucket_unlock(bucket, sp);
 }
 
 static void index_remove(struct vmmu_vm *vm, struct vmmu_sp *sp)
 {
 	vmmu_atomic_t *bucket = bucket_of(vm->pages.index, sp->pfn);
-	struct vmmu_sp *chain = bucket_lock(vm, bucket);
-	struct vmmu_sp **link = &chain;
+	struct vmmu_sp *chain = bucket_lock(vm, bucket), *before = chain;
 
-	while (*link && *link != sp)
-		link = &(*link)->in_bucket;
-	if (*link)
-		*link = sp->in_bucket;
+	if (chain == sp) {
+		bucket_unlock(bucket, vmmu_table_next(sp));
+		return;
+	}
+	while (before && vmmu_table_next(before) != sp)
+		before = vmmu_table_next(before);
+	/* Who stands on @sp still finds the rest of the chain from there. */
+	if (before)
+		atomic_put_release(&before->in_bucket, (uintptr_t)vmmu_table_next(sp));
 	bucket_unlock(bucket, chain);
 }
 
+/*
+ * Without the bucket's lock: what was taken out meanwhile keeps its place in the chain until the
+ * caller's section has ended. A table that was withdrawn may be back by then, in the same bucket,
+ * at the head: the rest of the chain is seen twice then, and nothing is missed.
+ */
 struct vmmu_sp *vmmu_table_find(struct vmmu_vm *vm, vmmu_pfn_t pfn)
 {
-	vmmu_atomic_t *bucket = bucket_of(vm->pages.index, pfn);
-	struct vmmu_sp *chain = bucket_lock(vm, bucket);
-	struct vmmu_sp *sp = chain;
+	/* pairs with bucket_unlock() */
+	struct vmmu_sp *sp = chain_of(atomic_get_acquire(bucket_of(vm->pages.index, pfn)));
 
 	while (sp && sp->pfn.n != pfn.n)
-		sp = sp->in_bucket;
-	bucket_unlock(bucket, chain);
+		sp = vmmu_table_next(sp);
 	return sp;
 }
 
@@ -92,10 +104,9 @@ uint64_t vmmu_table_buckets(const struct vmmu_vm *vm)
 struct vmmu_sp *vmmu_table_bucket(struct vmmu_vm *vm, uint64_t bucket)
 {
 	struct vmmu_table_index *index = vm->pages.index;
-	uint64_t raw =
-		atomic_get(&index->page[bucket / BUCKETS_PER_PAGE][bucket % BUCKETS_PER_PAGE]);
 
-	return (struct vmmu_sp *)(uintptr_t)(raw & ~BUCKET_LOCKED);
+	return chain_of(
+		atomic_get(&index->page[bucket / BUCKETS_PER_PAGE][bucket % BUCKETS_PER_PAGE]));
 }
 
 /* ---- life cycle ---- */
@@ -451,7 +462,7 @@ static void index_rehash(struct vmmu_vm *vm, const struct vmmu_table_index *old)
 		struct vmmu_sp *sp = (struct vmmu_sp *)(uintptr_t)raw;
 
 		while (sp) {
-			struct vmmu_sp *next = sp->in_bucket;
+			struct vmmu_sp *next = vmmu_table_next(sp);
 
 			index_add(vm, sp);
 			sp = next;

@@ -55,10 +55,9 @@ struct vmmu_sp {
 	union vmmu_role role;
 	/* one writer: the thread that owns the transition */
 	enum vmmu_sp_state state;
-	uint64_t retired;     /* epoch in which it was retired */
-	struct vmmu_sp *next; /* free list, flush debt or retired list */
-	/* bucket lock */
-	struct vmmu_sp *in_bucket;
+	uint64_t retired;        /* epoch in which it was retired */
+	struct vmmu_sp *next;    /* free list, flush debt or retired list */
+	vmmu_atomic_t in_bucket; /* next table of the chain; bucket lock to change */
 	/* roots only */
 	vmmu_atomic_t invalid;     /* 1: must not be entered again; set under the mmu lock */
 	uint32_t users;            /* mmu lock, exclusive: vCPUs on it, zappers, and the VM
@@ -116,6 +115,11 @@ void vmmu_table_unlink(struct vmmu_task *task, struct vmmu_sp *sp);
 void vmmu_table_retire(struct vmmu_task *task, struct vmmu_sp *sp);
 /* Was published by set_live but its entry lost the race: nobody ever saw it. */
 void vmmu_table_withdraw(struct vmmu_task *task, struct vmmu_sp *sp);
+
+static inline struct vmmu_sp *vmmu_table_next(const struct vmmu_sp *sp)
+{
+	return (struct vmmu_sp *)(uintptr_t)atomic_get_acquire(&sp->in_bucket);
+}
 
 /* Table of a frame, or NULL. Context: mmu lock in any mode. */
 struct vmmu_sp *vmmu_table_find(struct vmmu_vm *vm, vmmu_pfn_t pfn);
