@@ -5,12 +5,12 @@ import shutil
 import subprocess
 
 NAMES = {
-    ('tdp', 'shared'): 'nested, pages of its own',
-    ('tdp', 'exclusive'): 'nested, pages of its own, exclusive lock',
-    ('tdp-shared', 'shared'): 'nested, the same pages',
-    ('tdp-shared', 'exclusive'): 'nested, the same pages, exclusive lock',
-    ('shadow', 'shared'): 'shadow, pages of its own',
-    ('shadow', 'exclusive'): 'shadow, pages of its own, exclusive lock',
+    ('tdp', 'shared'): 'nested, own pages',
+    ('tdp', 'exclusive'): 'nested, own pages, exclusive lock',
+    ('tdp-shared', 'shared'): 'nested, same pages',
+    ('tdp-shared', 'exclusive'): 'nested, same pages, exclusive lock',
+    ('shadow', 'shared'): 'shadow, own pages',
+    ('shadow', 'exclusive'): 'shadow, own pages, exclusive lock',
     ('arithmetic', 'shared'): 'control: threads that share nothing',
 }
 AIMS = {('tdp', 'shared'): 0.9, ('shadow', 'shared'): 0.6}
@@ -28,7 +28,7 @@ COLORS = {('tdp', 'shared'): '#1f77b4', ('tdp', 'exclusive'): '#9aa5b1',
 SCRIPT = '''
 set terminal svg size 820,430 font "sans-serif,12" background "white"
 set output "{path}"
-set multiplot layout 1,2 margins 0.08,0.98,0.30,0.88 spacing 0.07 \\
+set multiplot layout 1,2 margins 0.06,0.98,0.31,0.88 spacing 0.07 \\
     title "Efficiency of vCPUs that fault at once, in virtual time (1 = each as fast as one alone)"
 set logscale x 2
 set xrange [0.9:72]
@@ -43,7 +43,7 @@ set xlabel "vCPUs" offset 0,0.4
 unset key
 set title "the library alone" offset 0,-0.6
 plot {left}
-set key at screen 0.5,0.06 center center maxrows 2 samplen 2 width 1
+set key at screen 0.5,0.085 center center maxrows 3 samplen 2 Left reverse width 4
 set title "with {exit:g} us of hardware exit and entry a fault" offset 0,-0.6
 plot {right}
 unset multiplot
