@@ -11,7 +11,7 @@
  *         a loop, or zaps elsewhere every 20 us
  *
  * Prints a line for each run: nanoseconds from the first fault of any thread to the last one's end,
- * and how often the thread beside did its work.
+ * how often the thread beside did its work, and the processor time that the faults took.
  */
 #include "rig.h"
 
@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { ZAP_EVERY_NS = 20000 };
 enum { CPUS_MAX = 8, SPINS = 100, PAGES_EACH = 4096, FAULTS_MAX = 262144 / 2 };
@@ -39,13 +40,14 @@ struct bench {
 	atomic_uint ready;
 	atomic_bool go, running, over;
 	uint64_t turns; /* of the thread beside */
+	uint64_t own;   /* processor time of those that fault */
 };
 
 struct worker {
 	struct bench *bench;
 	pthread_t thread;
 	unsigned cpu;
-	uint64_t begin, end;
+	uint64_t begin, end, own;
 };
 
 /* ---- a lock that knows no sharing ---- */
@@ -115,13 +117,23 @@ static void wait_for_start(struct bench *bench)
 		relax(NULL);
 }
 
+static uint64_t own_nanoseconds(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 static void *work(void *argument)
 {
 	struct worker *w = argument;
+	uint64_t own;
 
 	rig_cpu = w->cpu;
 	wait_for_start(w->bench);
 	atomic_store(&w->bench->running, true);
+	own = own_nanoseconds();
 	w->begin = rig_nanoseconds();
 	if (w->bench->is_arithmetic)
 		count_up(w->bench->faults);
@@ -129,6 +141,7 @@ static void *work(void *argument)
 		for (uint64_t n = 1; n <= w->bench->faults; n++)
 			rig_fault(&w->bench->rig, w->cpu, n);
 	w->end = rig_nanoseconds();
+	w->own = own_nanoseconds() - own;
 	atomic_store(&w->bench->over, true);
 	return NULL;
 }
@@ -185,6 +198,7 @@ static uint64_t run(struct bench *bench)
 	uint64_t begin = UINT64_MAX, end = 0;
 	unsigned count = bench->threads + disturbed;
 
+	bench->own = 0;
 	atomic_store(&bench->ready, 0);
 	atomic_store(&bench->go, false);
 	atomic_store(&bench->running, false);
@@ -203,6 +217,7 @@ static uint64_t run(struct bench *bench)
 		(void)pthread_join(workers[i].thread, NULL);
 		begin = workers[i].begin < begin ? workers[i].begin : begin;
 		end = workers[i].end > end ? workers[i].end : end;
+		bench->own += workers[i].own;
 	}
 	if (disturbed)
 		(void)pthread_join(workers[bench->threads].thread, NULL);
@@ -244,8 +259,8 @@ int main(int argc, char **argv)
 		if (!bench.is_arithmetic)
 			rig_open(&bench.rig, &options);
 		span = run(&bench);
-		(void)printf("%llu %llu\n", (unsigned long long)span,
-			     (unsigned long long)bench.turns);
+		(void)printf("%llu %llu %llu\n", (unsigned long long)span,
+			     (unsigned long long)bench.turns, (unsigned long long)bench.own);
 		if (!bench.is_arithmetic)
 			rig_close(&bench.rig);
 	}
