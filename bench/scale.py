@@ -74,10 +74,12 @@ class Bench:
                 times[case] += self.threads_once(*case, 20 if self.quick else 40)
         found = {}
         for (what, lock, count), runs in times.items():
-            spans = self.undisturbed(runs, count)
+            kept = self.undisturbed(runs, count)
+            spans = kept or [span for span, _, _ in runs]
             work = count * THREAD_FAULTS[what] * 1e9
             found.setdefault(what, {}).setdefault(lock, {})[str(count)] = {
-                'best': work / min(spans), 'median': work / statistics.median(spans)}
+                'best': work / min(spans), 'median': work / statistics.median(spans),
+                'kept': len(kept)}
         return found
 
     @staticmethod
@@ -89,9 +91,8 @@ class Bench:
         want = 0.9 * min(count, os.cpu_count() or 1)
         rates = [turns / span for span, turns, _ in runs if turns]
         enough = statistics.median(rates) / 2 if rates else 0
-        return ([span for span, turns, own in runs
-                 if own / span >= want and turns / span >= enough]
-                or [span for span, _, _ in runs])
+        return [span for span, turns, own in runs
+                if own / span >= want and turns / span >= enough]
 
     # ---- virtual time ----
 

@@ -63,12 +63,16 @@ def time_text(nanoseconds):
 
 
 def _thread_rows(results):
-    """(name, [millions per second of each count], speed-up of two, spread)"""
+    """(name, [millions per second of each count], speed-up of two, spread)
+
+    With a question mark: in no run had the threads the processors for themselves.
+    """
     for what, locks in results['threads'].items():
         for lock, counts in locks.items():
-            rates = [counts[n]['best'] / 1e6 for n in counts]
+            rates = [f'{counts[n]["best"] / 1e6:.2f}' + ('' if counts[n]['kept'] else '?')
+                     for n in counts]
             spread = max(counts[n]['best'] / counts[n]['median'] for n in ('1', '2'))
-            yield NAMES[what, lock], rates, rates[1] / rates[0], spread
+            yield NAMES[what, lock], rates, counts['2']['best'] / counts['1']['best'], spread
 
 
 def _virtual_rows(results, exit_ns):
@@ -102,9 +106,10 @@ def text(results):
            'of many short runs',
            f'{"":42}{"1":>8}{"2":>8}{"4":>8}{"8":>8}{"2 / 1":>8}{"spread":>8}']
     for name, rates, gain, spread in _thread_rows(results):
-        out.append(f'  {name:40}' + ''.join(f'{rate:8.2f}' for rate in rates)
+        out.append(f'  {name:40}' + ''.join(f'{rate:>8}' for rate in rates)
                    + f'{gain:8.2f}{spread:8.2f}')
-    out.append('Spread: best run by median run. The control counts rounds of arithmetic.')
+    out.append('Spread: best run by median run. The control counts rounds of arithmetic. "?": other '
+               'programs disturbed every run.')
     if not trusted(results):
         out.append(f'Not trusted: other programs run (load {results["load"]:.1f}), the control '
                    'does not double with a second thread.')
@@ -143,7 +148,7 @@ def markdown(results):
            'best of many short runs', '',
            _row(['threads', '1', '2', '4', '8', '2 by 1', 'best by median']), '|---|' + '--:|' * 6]
     for name, rates, gain, spread in _thread_rows(results):
-        out.append(_row([name, *[f'{rate:.2f}' for rate in rates], f'{gain:.2f}',
+        out.append(_row([name, *rates, f'{gain:.2f}',
                          f'{spread:.2f}']))
     for exit_ns in results['virtual']:
         spent = f'{int(exit_ns) / 1000:g} µs of exit and entry a fault' if int(exit_ns) else \
