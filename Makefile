@@ -9,7 +9,8 @@ PREFIX = /usr/local
 SOURCE_FOLDERS = $(wildcard bench cli examples guests hv include ports src tests tools)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup build run test test-long bench micro check-format install clean
+.PHONY: help setup build run test test-long bench micro scale check-format \
+	install clean
 
 help:
 	@echo "make build         build everything; the command is $(BUILD)/vmmu"
@@ -17,9 +18,12 @@ help:
 	@echo "                   (ARGS='--huge off ...' for options; vmmu run --help lists them)"
 	@echo "make test          every test, then the guest boots; about 7 minutes on two cores"
 	@echo "make test-long     the same, and the long tests"
-	@echo "make bench         the costs beside Linux KVM's, in instructions; about 10 minutes"
+	@echo "make bench         the costs beside Linux KVM's, in instructions, and the figures of"
+	@echo "                   make scale; about 10 minutes"
 	@echo "                   (ARGS=--quick: the most important ones, in two minutes)"
 	@echo "make micro         the library's own paths in instructions and nanoseconds"
+	@echo "make scale         up to 64 vCPUs that fault at once; forgetting a terabyte; harvesting"
+	@echo "                   (ARGS=--hot=10: the cache lines that cost 64 vCPUs most)"
 	@echo "make check-format  is every C file formatted as .clang-format says?"
 	@echo "make install       install library, headers and command below PREFIX=$(PREFIX)"
 	@echo "make clean         remove $(BUILD)/"
@@ -51,6 +55,10 @@ bench: build
 micro: build
 	@scripts/setup.sh bench
 	@python3 bench/micro.py $(BUILD) $(ARGS)
+
+scale: build
+	@scripts/setup.sh bench
+	@python3 bench/scale.py $(BUILD) $(ARGS)
 
 check-format: setup
 	@find $(SOURCE_FOLDERS) -name '*.[ch]' -print0 | xargs -0 clang-format --dry-run -Werror

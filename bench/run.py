@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """
 `make bench`: the same payload in Linux KVM and in vmmu, on the same emulated machine, counted in
-instructions. Prints the comparison, writes BUILD/bench/results/*.json and docs/performance.svg.
+instructions; then many vCPUs at once (scale.py). Prints the comparison, writes
+bench/results/*.json and charts.
 
 Always ends with status 0 unless nothing could be measured at all: a benchmark fails no test. What
 cannot be trusted is said, and shown without figures.
@@ -20,6 +21,8 @@ import chart  # noqa: E402
 import kvm  # noqa: E402
 import linux  # noqa: E402
 import machine  # noqa: E402
+import scale  # noqa: E402
+import scale_show  # noqa: E402
 import table  # noqa: E402
 import tracking  # noqa: E402
 
@@ -188,9 +191,17 @@ def main():
         'Linux KVM, mitigations on', lambda: measure_kvm(session, kvm.FULL, True, 1), {})
     guests = {} if arguments.quick else measure_linux(session, bool(vmmu['shadow']))
     tracked = {} if arguments.quick else measure_tracking(session)
+    many = session.step('many CPUs', lambda: scale.measure(
+        session.build, arguments.quick, session.progress.say), None)
     session.progress.clear()
     print(table.text(kvms, mitigated, vmmu, guests, tracked))
+    if many:
+        scale.save(many, session.folder)
+        print(scale_show.text(many))
     print(f'QEMU {version}, {time.monotonic() - begin:.0f} s.')
+    trouble = scale_show.publish(many, session.folder, arguments.docs) if many else None
+    if trouble:
+        session.complaints.append(f'chart: {trouble}')
     for folder in [session.folder] + ([arguments.docs] if arguments.docs else []):
         trouble = chart.draw(table.lines(kvms, vmmu), os.path.join(folder, 'performance.svg'))
     if trouble:

@@ -135,6 +135,31 @@ static void run_zap(struct rig *rig)
 	rig->next += BLOCK_FRAMES;
 }
 
+/* --- harvest --- */
+
+static void harvest(struct rig *rig, enum vmmu_error (*call)(struct vmmu_vm *vm, unsigned space,
+							     struct vmmu_gfn_range range,
+							     uint64_t *bitmap, uint64_t *count))
+{
+	const struct vmmu_gfn_range range = {{rig->next}, {rig->next + BLOCK_FRAMES}};
+	static uint64_t bitmap[BLOCK_FRAMES / 64];
+	uint64_t count;
+
+	if (call(rig->vm, 0, range, bitmap, &count) != VMMU_OK || count != BLOCK_FRAMES)
+		rig_fail("harvest");
+	rig->next += BLOCK_FRAMES;
+}
+
+static void run_harvest_accessed(struct rig *rig)
+{
+	harvest(rig, vmmu_harvest_accessed);
+}
+
+static void run_harvest_dirty(struct rig *rig)
+{
+	harvest(rig, vmmu_harvest_dirty);
+}
+
 /* --- slots --- */
 
 static void prepare_10_slots(struct rig *rig)
@@ -259,6 +284,8 @@ static const struct operation operations[] = {
 	{"shadow_fault", shadow_prepare, shadow_run_fault, NULL, 8192, 1},
 	{"shadow_sync", shadow_prepare, shadow_run_sync, NULL, 1000, 1},
 	{"zap_4k", prepare_zap, run_zap, NULL, 50, BLOCK_FRAMES},
+	{"harvest_accessed_4k", prepare_zap, run_harvest_accessed, NULL, 50, BLOCK_FRAMES},
+	{"harvest_dirty_4k", prepare_zap, run_harvest_dirty, NULL, 50, BLOCK_FRAMES},
 	{"slot_find_10", prepare_10_slots, run_find_10, NULL, 10000, 1},
 	{"slot_find_10000", prepare_10000_slots, run_find_10000, NULL, 10000, 1},
 	{"slot_create_delete_10", prepare_10_slots, run_slot_cycle, NULL, 100, 1},

@@ -275,7 +275,7 @@ static uint64_t pass(struct vmmu_vm *vm, struct vmmu_audit *audit, uint64_t budg
 
 	for (uint64_t seen = 0; audit->position < buckets && seen < budget; audit->position++)
 		for (struct vmmu_sp *sp = vmmu_table_bucket(vm, audit->position); sp;
-		     sp = sp->in_bucket, seen++)
+		     sp = vmmu_table_next(sp), seen++)
 			check_table(a, sp);
 	check_vcpus(a);
 	if (audit->position >= buckets) {

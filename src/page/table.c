@@ -51,36 +51,48 @@ static void bucket_unlock(vmmu_atomic_t *bucket, struct vmmu_sp *chain)
 	atomic_put_release(bucket, (uintptr_t)chain); /* pairs with bucket_lock() */
 }
 
+static struct vmmu_sp *chain_of(uint64_t raw)
+{
+	return (struct vmmu_sp *)(uintptr_t)(raw & ~BUCKET_LOCKED);
+}
+
 static void index_add(struct vmmu_vm *vm, struct vmmu_sp *sp)
 {
 	vmmu_atomic_t *bucket = bucket_of(vm->pages.index, sp->pfn);
 
-	sp->in_bucket = bucket_lock(vm, bucket);
+	atomic_put_release(&sp->in_bucket, (uintptr_t)bucket_lock(vm, bucket));
 	bucket_unlock(bucket, sp);
 }
 
 static void index_remove(struct vmmu_vm *vm, struct vmmu_sp *sp)
 {
 	vmmu_atomic_t *bucket = bucket_of(vm->pages.index, sp->pfn);
-	struct vmmu_sp *chain = bucket_lock(vm, bucket);
-	struct vmmu_sp **link = &chain;
+	struct vmmu_sp *chain = bucket_lock(vm, bucket), *before = chain;
 
-	while (*link && *link != sp)
-		link = &(*link)->in_bucket;
-	if (*link)
-		*link = sp->in_bucket;
+	if (chain == sp) {
+		bucket_unlock(bucket, vmmu_table_next(sp));
+		return;
+	}
+	while (before && vmmu_table_next(before) != sp)
+		before = vmmu_table_next(before);
+	/* Who stands on @sp still finds the rest of the chain from there. */
+	if (before)
+		atomic_put_release(&before->in_bucket, (uintptr_t)vmmu_table_next(sp));
 	bucket_unlock(bucket, chain);
 }
 
+/*
+ * Without the bucket's lock: what was taken out meanwhile keeps its place in the chain until the
+ * caller's section has ended. A table that was withdrawn may be back by then, in the same bucket,
+ * at the head: the rest of the chain is seen twice then, and nothing is missed.
+ */
 struct vmmu_sp *vmmu_table_find(struct vmmu_vm *vm, vmmu_pfn_t pfn)
 {
-	vmmu_atomic_t *bucket = bucket_of(vm->pages.index, pfn);
-	struct vmmu_sp *chain = bucket_lock(vm, bucket);
-	struct vmmu_sp *sp = chain;
+	/* pairs with bucket_unlock() */
+	struct vmmu_sp *sp = chain_of(atomic_get_acquire(bucket_of(vm->pages.index, pfn)));
 
 	while (sp && sp->pfn.n != pfn.n)
-		sp = sp->in_bucket;
-	bucket_unlock(bucket, chain);
+		sp = vmmu_table_next(sp);
 	return sp;
 }
 
@@ -92,10 +104,9 @@ uint64_t vmmu_table_buckets(const struct vmmu_vm *vm)
 struct vmmu_sp *vmmu_table_bucket(struct vmmu_vm *vm, uint64_t bucket)
 {
 	struct vmmu_table_index *index = vm->pages.index;
-	uint64_t raw =
-		atomic_get(&index->page[bucket / BUCKETS_PER_PAGE][bucket % BUCKETS_PER_PAGE]);
 
-	return (struct vmmu_sp *)(uintptr_t)(raw & ~BUCKET_LOCKED);
+	return chain_of(
+		atomic_get(&index->page[bucket / BUCKETS_PER_PAGE][bucket % BUCKETS_PER_PAGE]));
 }
 
 /* ---- life cycle ---- */
@@ -309,25 +320,33 @@ struct pool_page {
 _Static_assert(sizeof(struct pool_page) <= VMMU_SHADE_ALIGN, "the first descriptor comes after");
 _Static_assert(offsetof(struct vmmu_shade, sp) == 0, "a shadow table's descriptor begins as any");
 
-static struct vmmu_sp *pool_get(struct vmmu_vm *vm)
+/* Descriptors that a cache takes from the pool at a time. */
+#define POOL_BATCH 16u
+
+static struct vmmu_sp *pool_take(struct vmmu_vm *vm)
 {
-	struct vmmu_sp *sp;
+	struct vmmu_sp *first, **link;
 
 	vmmu_spin_acquire(&vm->pages.pool_lock, vm->port, vm->host);
-	sp = vm->pages.pool;
-	if (sp)
-		vm->pages.pool = sp->next;
+	first = vm->pages.pool;
+	link = &first;
+	for (unsigned i = 0; *link && i < POOL_BATCH; i++)
+		link = &(*link)->next;
+	vm->pages.pool = *link;
+	*link = NULL;
 	vmmu_spin_release(&vm->pages.pool_lock);
-	return sp;
+	return first;
 }
 
-static bool pool_grow(struct vmmu_vm *vm)
+/* A page full of new ones. Return: NULL if there is no memory. */
+static struct vmmu_sp *pool_grow(struct vmmu_vm *vm)
 {
 	vmmu_pfn_t pfn = vm->port->page_alloc(vm->host);
+	struct vmmu_sp *first = NULL;
 	struct pool_page *page;
 
 	if (vmmu_pfn_is_none(pfn))
-		return false;
+		return NULL;
 	page = vm->port->page_map(vm->host, pfn);
 	page->pfn = pfn;
 	for (uint32_t at = VMMU_SHADE_ALIGN; at + vm->pages.descriptor_bytes <= VMMU_PAGE_BYTES;
@@ -335,33 +354,51 @@ static bool pool_grow(struct vmmu_vm *vm)
 		struct vmmu_sp *sp = (struct vmmu_sp *)(void *)((uint8_t *)page + at);
 
 		sp->state = VMMU_SP_FREED;
-		pool_put(vm, sp);
+		sp->next = first;
+		first = sp;
 	}
 	vmmu_spin_acquire(&vm->pages.pool_lock, vm->port, vm->host);
 	page->next = vm->pages.pool_pages;
 	vm->pages.pool_pages = page;
 	vmmu_spin_release(&vm->pages.pool_lock);
-	return true;
+	return first;
+}
+
+static struct vmmu_sp *descriptor_get(struct vmmu_vm *vm, struct vmmu_cache *cache)
+{
+	struct vmmu_sp *sp;
+
+	if (!cache->descriptors)
+		cache->descriptors = pool_take(vm);
+	if (!cache->descriptors)
+		cache->descriptors = pool_grow(vm);
+	sp = cache->descriptors;
+	if (sp)
+		cache->descriptors = sp->next;
+	return sp;
+}
+
+static void descriptor_put(struct vmmu_cache *cache, struct vmmu_sp *sp)
+{
+	sp->next = cache->descriptors;
+	cache->descriptors = sp;
 }
 
 /* A descriptor with its pages, all of them empty. */
-static struct vmmu_sp *pages_alloc(struct vmmu_vm *vm)
+static struct vmmu_sp *pages_alloc(struct vmmu_vm *vm, struct vmmu_cache *cache)
 {
-	struct vmmu_sp *sp = pool_get(vm);
+	struct vmmu_sp *sp = descriptor_get(vm, cache);
 	vmmu_pfn_t pfn;
 
-	while (!sp) {
-		if (!pool_grow(vm))
-			return NULL;
-		sp = pool_get(vm);
-	}
+	if (!sp)
+		return NULL;
 	pfn = vm->port->page_alloc(vm->host);
 	if (!vmmu_pfn_is_none(pfn) && vm->pages.side_pages && !side_pages_alloc(vm, sp)) {
 		vm->port->page_free(vm->host, pfn);
 		pfn = VMMU_PFN_NONE;
 	}
 	if (vmmu_pfn_is_none(pfn)) {
-		pool_put(vm, sp);
+		descriptor_put(cache, sp);
 		return NULL;
 	}
 	sp->pfn = pfn;
@@ -369,13 +406,13 @@ static struct vmmu_sp *pages_alloc(struct vmmu_vm *vm)
 	return sp;
 }
 
-static struct vmmu_sp *table_alloc(struct vmmu_vm *vm)
+static struct vmmu_sp *table_alloc(struct vmmu_vm *vm, struct vmmu_cache *cache)
 {
 	struct vmmu_task task = task_of_vm(vm);
-	struct vmmu_sp *sp = spare_get(vm);
+	struct vmmu_sp *sp = vm->pages.side_pages ? spare_get(vm) : NULL;
 
 	if (!sp)
-		sp = pages_alloc(vm);
+		sp = pages_alloc(vm, cache);
 	if (!sp)
 		return NULL;
 	set_state(&task, sp, VMMU_SP_NEW);
@@ -394,7 +431,7 @@ static struct vmmu_sp *table_alloc(struct vmmu_vm *vm)
 bool vmmu_cache_fill_slow(struct vmmu_vm *vm, struct vmmu_cache *cache, unsigned want)
 {
 	while (cache->count < want) {
-		struct vmmu_sp *sp = table_alloc(vm);
+		struct vmmu_sp *sp = table_alloc(vm, cache);
 
 		if (!sp)
 			return false;
@@ -422,9 +459,14 @@ void vmmu_cache_drain(struct vmmu_vm *vm, struct vmmu_cache *cache)
 
 	while (cache->reserve.count)
 		vm->port->page_free(vm->host, cache->reserve.pfn[--cache->reserve.count]);
-
 	while (cache->count)
 		table_free(&task, cache->tables[--cache->count]);
+	while (cache->descriptors) {
+		struct vmmu_sp *sp = cache->descriptors;
+
+		cache->descriptors = sp->next;
+		pool_put(vm, sp);
+	}
 }
 
 /* ---- creation, growth, destruction ---- */
@@ -480,7 +522,7 @@ static void index_rehash(struct vmmu_vm *vm, const struct vmmu_table_index *old)
 		struct vmmu_sp *sp = (struct vmmu_sp *)(uintptr_t)raw;
 
 		while (sp) {
-			struct vmmu_sp *next = sp->in_bucket;
+			struct vmmu_sp *next = vmmu_table_next(sp);
 
 			index_add(vm, sp);
 			sp = next;

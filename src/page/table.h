@@ -55,10 +55,9 @@ struct vmmu_sp {
 	union vmmu_role role;
 	/* one writer: the thread that owns the transition */
 	enum vmmu_sp_state state;
-	uint64_t retired;     /* epoch in which it was retired */
-	struct vmmu_sp *next; /* free list, flush debt or retired list */
-	/* bucket lock */
-	struct vmmu_sp *in_bucket;
+	uint64_t retired;        /* epoch in which it was retired */
+	struct vmmu_sp *next;    /* free list, flush debt or retired list */
+	vmmu_atomic_t in_bucket; /* next table of the chain; bucket lock to change */
 	/* roots only */
 	vmmu_atomic_t invalid;     /* 1: must not be entered again; set under the mmu lock */
 	uint32_t users;            /* mmu lock, exclusive: vCPUs on it, zappers, and the VM
@@ -85,6 +84,7 @@ struct vmmu_reserve {
 struct vmmu_cache {
 	struct vmmu_sp *tables[VMMU_CACHE_TABLES]; /* NEW, zeroed */
 	unsigned count;
+	struct vmmu_sp *descriptors; /* free ones, so that few tables need the pool's lock */
 	struct vmmu_reserve reserve;
 };
 
@@ -116,6 +116,11 @@ void vmmu_table_retire(struct vmmu_task *task, struct vmmu_sp *sp);
 /* Was published by set_live but its entry lost the race: nobody ever saw it. */
 void vmmu_table_withdraw(struct vmmu_task *task, struct vmmu_sp *sp);
 
+static inline struct vmmu_sp *vmmu_table_next(const struct vmmu_sp *sp)
+{
+	return (struct vmmu_sp *)(uintptr_t)atomic_get_acquire(&sp->in_bucket);
+}
+
 /* Table of a frame, or NULL. Context: mmu lock in any mode. */
 struct vmmu_sp *vmmu_table_find(struct vmmu_vm *vm, vmmu_pfn_t pfn);
 
@@ -137,19 +142,23 @@ struct vmmu_table_index { /* a page of its own */
 };
 _Static_assert(sizeof(struct vmmu_table_index) <= VMMU_PAGE_BYTES, "the index is one page");
 
+/* What every fault reads lies apart from what every new table writes. */
+#define VMMU_LINE_BYTES 64
 struct vmmu_pages {
-	struct vmmu_table_index *index; /* replaced under the mmu lock, exclusive */
-	vmmu_atomic_t pool_lock;        /* spin: the lists below */
-	uint32_t descriptor_bytes;      /* const: what this VM's engine needs for a table */
-	uint32_t side_pages;            /* const: pages that come with each table, 0 or 2 */
-	struct vmmu_sp *pool;           /* free descriptors */
-	struct vmmu_sp *spare;          /* free descriptors that still have their empty pages */
+	_Alignas(VMMU_LINE_BYTES) struct vmmu_table_index *index; /* replaced under the mmu lock,
+								   * exclusive */
+	uint32_t descriptor_bytes; /* const: what this VM's engine needs for a table */
+	uint32_t side_pages;       /* const: pages that come with each table, 0 or 2 */
+	vmmu_atomic_t retired_count;
+	vmmu_atomic_t unlinked; /* counts tables that were taken out */
+
+	_Alignas(VMMU_LINE_BYTES) vmmu_atomic_t live; /* LIVE tables */
+	vmmu_atomic_t pool_lock;                      /* spin: the lists below */
+	struct vmmu_sp *pool;                         /* free descriptors */
+	struct vmmu_sp *spare; /* free descriptors that still have their empty pages */
 	uint32_t spare_count;
 	struct pool_page *pool_pages;
 	struct vmmu_sp *retired; /* oldest last */
-	vmmu_atomic_t retired_count;
-	vmmu_atomic_t live;     /* LIVE tables */
-	vmmu_atomic_t unlinked; /* counts tables that were taken out */
 };
 
 /* Context: creation and destruction of the VM, one thread. */

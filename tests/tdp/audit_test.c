@@ -41,7 +41,8 @@ static void churn(struct sim_vm *sim, unsigned turn)
 static struct vmmu_sp *table_of_gfn(const struct sim_vm *sim, uint64_t first)
 {
 	for (uint64_t b = 0; b < vmmu_table_buckets(sim->vm); b++)
-		for (struct vmmu_sp *sp = vmmu_table_bucket(sim->vm, b); sp; sp = sp->in_bucket)
+		for (struct vmmu_sp *sp = vmmu_table_bucket(sim->vm, b); sp;
+		     sp = vmmu_table_next(sp))
 			if (sp->role.level == VMMU_LEVEL_4K && sp->gfn.n == first)
 				return sp;
 	fail_msg("gfn %llx has no table", (unsigned long long)first);
@@ -56,7 +57,7 @@ static uint64_t longest_chain(const struct sim_vm *sim)
 		uint64_t length = 0;
 
 		for (const struct vmmu_sp *sp = vmmu_table_bucket(sim->vm, b); sp;
-		     sp = sp->in_bucket)
+		     sp = vmmu_table_next(sp))
 			length++;
 		longest = length > longest ? length : longest;
 	}
@@ -237,7 +238,7 @@ static void an_audit_changes_nothing(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		for (uint64_t b = 0; b < vmmu_table_buckets(sim->vm); b++)
 			for (const struct vmmu_sp *sp = vmmu_table_bucket(sim->vm, b); sp;
-			     sp = sp->in_bucket)
+			     sp = vmmu_table_next(sp))
 				for (unsigned k = 0; k < VMMU_TABLE_ENTRIES; k++)
 					sum[i] = sum[i] * 31 + spte_get(&sp->entries[k]).raw;
 		vmmu_stats_read(sim->vm, i ? after : before);

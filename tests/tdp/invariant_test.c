@@ -34,7 +34,7 @@ struct vmmu_sp *patient_table(const struct patient *p, uint64_t gfn, enum vmmu_l
 	uint64_t first = gfn & ~(vmmu_level_frames(level) * VMMU_TABLE_ENTRIES - 1);
 
 	for (uint64_t b = 0; b < vmmu_table_buckets(p->vm); b++)
-		for (struct vmmu_sp *sp = vmmu_table_bucket(p->vm, b); sp; sp = sp->in_bucket)
+		for (struct vmmu_sp *sp = vmmu_table_bucket(p->vm, b); sp; sp = vmmu_table_next(sp))
 			if (sp->role.level == level && !sp->role.space && sp->gfn.n == first)
 				return sp;
 	fail_msg("there is no table of level %d for gfn %llx", (int)level, (unsigned long long)gfn);

@@ -18,7 +18,8 @@ struct picture memory_picture(struct sim_vm *sim)
 	struct picture p = {.slots = slot_digest(sim), .vcpus = sim->vm->vcpu_count};
 
 	for (uint64_t b = 0; b < vmmu_table_buckets(sim->vm); b++)
-		for (struct vmmu_sp *sp = vmmu_table_bucket(sim->vm, b); sp; sp = sp->in_bucket)
+		for (struct vmmu_sp *sp = vmmu_table_bucket(sim->vm, b); sp;
+		     sp = vmmu_table_next(sp))
 			for (unsigned i = 0; i < VMMU_TABLE_ENTRIES; i++)
 				p.tables += spte_get(&sp->entries[i]).raw *
 					    (2 * (sp->pfn.n * VMMU_TABLE_ENTRIES + i) + 1);

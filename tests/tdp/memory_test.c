@@ -249,6 +249,29 @@ static void what_removes_or_looks_never_asks_for_memory(void **state)
 	sim_vm_free(sim);
 }
 
+/* A vCPU keeps tables and descriptors in reserve; whoever destroys it gives both back. */
+static void vcpus_that_come_and_go_take_no_more_in_the_end(void **state)
+{
+	const struct scene scene = {.words = "vCPUs that come and go"};
+	struct sim_vm *sim = memory_begin(&scene);
+	uint64_t held = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 100; i++) {
+		struct vmmu_entry entry;
+
+		assert_true(create_vcpu(sim));
+		assert_int_equal(vmmu_vcpu_enter(other_vcpu, &entry), VMMU_OK);
+		vmmu_vcpu_leave(other_vcpu);
+		vmmu_vcpu_destroy(other_vcpu);
+		memory_check_sound(scene.words, sim);
+		if (i == 0)
+			held = sim_ram_count(sim->machine, SIM_FRAME_TABLE);
+	}
+	assert_int_equal(sim_ram_count(sim->machine, SIM_FRAME_TABLE), held);
+	sim_vm_free(sim);
+}
+
 static void *no_lock(void *host)
 {
 	(void)host;
@@ -295,6 +318,7 @@ int main(void)
 		cmocka_unit_test(a_prefault_that_runs_out_of_memory_has_done_what_it_says),
 		cmocka_unit_test(device_frames_are_answered_without_memory_to_remember_them),
 		cmocka_unit_test(what_removes_or_looks_never_asks_for_memory),
+		cmocka_unit_test(vcpus_that_come_and_go_take_no_more_in_the_end),
 		cmocka_unit_test(a_vm_without_a_lock_is_none),
 	};
 

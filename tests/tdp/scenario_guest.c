@@ -440,7 +440,7 @@ static void memory_is_right(struct sim_vm *sim)
 
 	for (uint64_t b = 0; b < vmmu_table_buckets(sim->vm); b++)
 		for (const struct vmmu_sp *sp = vmmu_table_bucket(sim->vm, b); sp;
-		     sp = sp->in_bucket, tables++)
+		     sp = vmmu_table_next(sp), tables++)
 			for (unsigned i = 0; i < VMMU_TABLE_ENTRIES; i++)
 				assert_int_equal((spte_get(&sp->entries[i]).raw ^
 						  memory_of(sim, sp->pfn.n)[i]) &
