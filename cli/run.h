@@ -11,6 +11,9 @@
 
 #include <sys/types.h>
 
+/* The hypervisor has room for no more. */
+#define RUN_CPUS_MAX 8
+
 /* What the user asked for. Strings are the user's own; NULL where nothing was said. */
 struct run_options {
 	const struct guest_kind *guest;
@@ -24,7 +27,8 @@ struct run_options {
 	const char *qemu;
 	const char *hypervisor;
 	uint64_t memory_bytes; /* 0: not given */
-	int64_t timeout_ms;    /* 0: none, -1: not given */
+	uint64_t cpus;
+	int64_t timeout_ms; /* 0: none, -1: not given */
 	bool huge;
 	bool interactive;
 	bool icount;

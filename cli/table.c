@@ -18,11 +18,12 @@ struct group {
 };
 
 static const struct group groups[] = {
-	{"exits", "Guest exits"},    {"faults", "Faults"},
-	{"pages", "Pages mapped"},   {"mmio", "MMIO accesses"},
-	{"flushes", "TLB flushes"},  {"tables", "Page tables"},
-	{"shadow", "Shadow paging"}, {"msr", "MSRs"},
-	{"audit", "Audit"},          {"tsc", "Time stamp counter"},
+	{"exits", "Guest exits"},      {"faults", "Faults"},
+	{"pages", "Pages mapped"},     {"mmio", "MMIO accesses"},
+	{"flushes", "TLB flushes"},    {"tables", "Page tables"},
+	{"shadow", "Shadow paging"},   {"msr", "MSRs"},
+	{"cpus", "Processors"},        {"audit", "Audit"},
+	{"tsc", "Time stamp counter"},
 };
 
 #define GROUP_COUNT (sizeof(groups) / sizeof(groups[0]))

@@ -14,6 +14,7 @@ struct options {
 	enum audit_mode audit;
 	unsigned prefetch; /* for the library; 0: its default */
 	unsigned levels;   /* of host and nested tables, 4 or 5 */
+	unsigned cpus;     /* of the guest */
 	bool shadow;       /* no nested paging */
 	bool huge;
 	bool trace;

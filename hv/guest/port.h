@@ -12,9 +12,9 @@
 enum vmmu_error port_vm_create(struct guest *guest);
 
 /* Check everything; findings are reported (the first 20 in words) and counted. */
-void port_audit(struct guest *guest);
+void port_audit(struct vcpu *vcpu);
 
 /* Check a few tables more. Called at every exit with audit=sample. */
-void port_audit_step(struct guest *guest);
+void port_audit_step(struct vcpu *vcpu);
 
 #endif

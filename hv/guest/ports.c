@@ -220,7 +220,7 @@ bool ports_access(struct vcpu *vcpu, const struct port_access *access)
 		return false;
 	}
 	if (range == NULL || range->hidden)
-		vcpu->guest->ports_refused++;
+		vcpu->counts.ports_refused++;
 	if (access->is_read) {
 		result_store(vcpu, access,
 			     range == NULL || range->hidden ? UINT32_MAX : port_in(access));
