@@ -74,7 +74,8 @@ struct run_guest {
 	const char *kernel;
 	const char *initrd; /* NULL: none */
 	char *command_line;
-	char *token;                   /* of the last vmmu.token= word, or "none" */
+	char *token;                   /* of the last vmmu.token= word, or "none", and what else
+					* stands behind it in the ok line */
 	const struct guest_kind *kind; /* NULL: a kernel of the user's */
 	const char *goal;              /* words that end the run well; NULL: it ends by itself */
 	bool is_ours;                  /* does work of its own, whose result decides */
