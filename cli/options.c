@@ -25,6 +25,7 @@ enum {
 	KEY_JSON,
 	KEY_TRACE,
 	KEY_ICOUNT,
+	KEY_STRESS,
 	KEY_QEMU,
 	KEY_HYPERVISOR,
 };
@@ -57,6 +58,8 @@ static const struct argp_option argp_options[] = {
 	 "Check the library's invariants: off (default), exit (at every guest exit), sample (a "
 	 "small step at every exit), every=N (everything, each N exits)",
 	 2},
+	{"stress", KEY_STRESS, NULL, 0,
+	 "Take translations away all the time while the guest runs: ranges, a slot, everything", 2},
 	{NULL, 0, NULL, 0, "The run:", 3},
 	{"interactive", KEY_INTERACTIVE, NULL, 0,
 	 "Connect this terminal to the guest's serial port; Ctrl-A x quits, Ctrl-A Ctrl-A sends "
@@ -226,6 +229,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return parse_timeout(options, arg);
 	case KEY_INTERACTIVE:
 		options->interactive = true;
+		return 0;
+	case KEY_STRESS:
+		options->stress = true;
 		return 0;
 	case KEY_ICOUNT:
 		options->icount = true;

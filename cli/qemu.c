@@ -185,10 +185,11 @@ static void add_images(struct arguments *arguments, const struct qemu_request *r
 	add(arguments, cli_copy("-kernel"));
 	add(arguments, passed_name(arguments, files->hypervisor));
 	add(arguments, cli_copy("-append"));
-	add(arguments,
-	    cli_format("mmu=%s memory=%" PRIu64 " huge=%s audit=%s trace=%s cpus=%" PRIu64,
-		       options->mmu, options->memory_bytes, options->huge ? "on" : "off",
-		       options->audit, options->trace ? "on" : "off", options->cpus));
+	add(arguments, cli_format("mmu=%s memory=%" PRIu64
+				  " huge=%s audit=%s trace=%s cpus=%" PRIu64 " stress=%s",
+				  options->mmu, options->memory_bytes, options->huge ? "on" : "off",
+				  options->audit, options->trace ? "on" : "off", options->cpus,
+				  options->stress ? "on" : "off"));
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		char *name;
 		char *longer;

@@ -32,6 +32,7 @@ struct run_options {
 	bool huge;
 	bool interactive;
 	bool icount;
+	bool stress;
 };
 
 /* A guest that `vmmu run --guest` knows. Files are names in the guest folder. */

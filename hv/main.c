@@ -83,6 +83,7 @@ static void cpus_check(void)
 	uint32_t found = cpus_find(guest.boot);
 
 	guest.cpu_count = guest.options.cpus;
+	guest.exit_work = guest.options.audit != AUDIT_OFF || guest.options.stress;
 	if (found == guest.cpu_count)
 		return;
 	format_text(

@@ -216,7 +216,7 @@ paging_switch_la57:
 	ret
 
 	.section .rodata
-	/* Copied to a page below 1 MiB, where STARTUP lets a CPU begin: CS is that page, IP is 0. */
+	/* Copied to a page below 1 MiB, where STARTUP lets a CPU begin: CS is it, IP is 0. */
 	.globl ap_trampoline, ap_trampoline_end
 	.code16
 ap_trampoline:

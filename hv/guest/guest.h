@@ -47,6 +47,8 @@ struct guest {
 	uint8_t exit_code;
 	bool has_exit_code;
 
+	bool exit_work; /* something is to be done at every exit: audit, stress */
+
 	uint64_t flushes; /* remote flushes begun; svm/smp.c */
 	uint64_t wakes;   /* requests, and ends of rests */
 	bool nmi_sources; /* the guest routed an interrupt as NMI */

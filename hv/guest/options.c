@@ -91,6 +91,8 @@ static const char *word_take(struct options *options, const char *word)
 		return parse_switch(word + 6, &options->trace) ? NULL : "on or off";
 	if (text_starts(word, "prefill="))
 		return parse_switch(word + 8, &options->prefill) ? NULL : "on or off";
+	if (text_starts(word, "stress="))
+		return parse_switch(word + 7, &options->stress) ? NULL : "on or off";
 	if (text_starts(word, "levels="))
 		return parse_levels(word + 7, &options->levels) ? NULL : "4 or 5";
 	if (text_starts(word, "prefetch="))

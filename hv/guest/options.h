@@ -18,6 +18,7 @@ struct options {
 	bool shadow;       /* no nested paging */
 	bool huge;
 	bool trace;
+	bool stress;  /* withdraw memory while the guest runs */
 	bool prefill; /* give the guest all its host frames before it starts */
 };
 

@@ -96,6 +96,7 @@ static struct vcpu_counts counts_sum(const struct guest *guest)
 		sum.msr_reads_unknown += counts->msr_reads_unknown;
 		sum.msr_writes_unknown += counts->msr_writes_unknown;
 		sum.ports_refused += counts->ports_refused;
+		sum.stress_steps += counts->stress_steps;
 		sum.audit_runs += counts->audit_runs + guest->vcpus[i]->audit.rounds;
 	}
 	return sum;
@@ -115,6 +116,8 @@ static void report_guest(const struct guest *guest)
 	value("memory.guest_bytes", guest->memory.frames * FRAME_BYTES);
 	value("audit.runs", sum.audit_runs);
 	value("audit.findings", guest->audit_findings);
+	if (guest->options.stress)
+		value("stress.steps", sum.stress_steps);
 	value("tsc.guest_entry", guest->vcpus[0]->tsc_entry);
 	value("tsc.guest_end", guest->vcpus[0]->tsc_end);
 }

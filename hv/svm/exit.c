@@ -8,6 +8,7 @@
 
 #include "../guest/guest.h"
 #include "../guest/port.h"
+#include "../guest/stress.h"
 #include "smp.h"
 
 static enum svm_next exit_shutdown(struct vcpu *vcpu)
@@ -93,10 +94,13 @@ static enum svm_next exit_dispatch(struct vcpu *vcpu)
 	return handler != NULL ? handler(vcpu) : exit_unexpected(vcpu);
 }
 
-static void audit_tick(struct vcpu *vcpu)
+/* What options want at every exit. */
+static void exit_work(struct vcpu *vcpu)
 {
 	const struct guest *guest = vcpu->guest;
 
+	if (guest->options.stress)
+		stress_step(vcpu);
 	switch (guest->options.audit) {
 	case AUDIT_OFF:
 		break;
@@ -164,8 +168,8 @@ int svm_exit(struct vcpu *vcpu)
 		next = watch_poll(vcpu);
 	if (next == SVM_STOP)
 		return SVM_STOP;
-	if (vcpu->guest->options.audit != AUDIT_OFF)
-		audit_tick(vcpu);
+	if (vcpu->guest->exit_work)
+		exit_work(vcpu);
 	if (__builtin_expect(vcpu->many, 0))
 		return (int)smp_enter(vcpu);
 	return (int)enter(vcpu);

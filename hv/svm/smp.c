@@ -27,7 +27,7 @@
 #include "cr.h"
 #include "exits.h"
 
-#define AGAIN_TICKS UINT64_C(3000000)
+#define AGAIN_TICKS UINT64_C(30000000)
 
 enum {
 	CODE16 = 0x9b,
@@ -277,9 +277,7 @@ static void rest(struct vcpu *vcpu)
 	}
 	__atomic_fetch_add(&guest->wakes, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&vcpu->resting, 0, __ATOMIC_SEQ_CST);
-	nmi_take();
-	if (vcpu->index == 0)
-		watch_poll(vcpu); /* the command's NMI comes here */
+	vcpu->nmi_taken |= nmi_take();
 }
 
 /* --- entry and remote flush --- */
@@ -317,6 +315,10 @@ enum svm_next smp_enter(struct vcpu *vcpu)
 	enum svm_next next = SVM_RESUME;
 
 	for (;;) {
+		if (vcpu->nmi_taken) {
+			vcpu->nmi_taken = false;
+			watch_nmi(vcpu);
+		}
 		if (guest_has_ended(vcpu->guest))
 			return SVM_STOP;
 		if (has_requests(vcpu)) {

@@ -89,6 +89,7 @@ struct vcpu_counts {
 	uint64_t msr_reads_unknown, msr_writes_unknown;
 	uint64_t ports_refused;
 	uint64_t audit_runs;
+	uint64_t stress_steps;
 };
 
 /* Whether the vCPU has something to run. Written by its own CPU. */
@@ -129,6 +130,7 @@ struct vcpu {
 	bool delivering;     /* the exit came while an event was being delivered */
 	bool halting;        /* in HLT, waiting for an interrupt (INTR intercept is on) */
 	bool nmi_blocked;    /* the guest's NMI handler runs, until its IRET */
+	bool nmi_taken;      /* by the host, while the vCPU rested */
 	bool poll_control;   /* an NMI came without a letter: look again at each exit */
 	uint8_t halt_bytes;  /* length of that HLT */
 	uint32_t nmi_waiting; /* NMIs the guest sent to itself, not injected yet */
@@ -160,6 +162,7 @@ struct vcpu {
 	struct vcpu_counts counts;
 	struct vmmu_audit audit;  /* sampling */
 	uint64_t audit_countdown; /* exits until the next whole audit */
+	uint64_t stress_state;
 
 	struct cost cost[EXIT_KIND_COUNT + 1]; /* the last one: the first entry, no exit */
 };

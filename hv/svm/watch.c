@@ -103,17 +103,11 @@ enum svm_next watch_poll(struct vcpu *vcpu)
 	return next;
 }
 
-enum svm_next exit_nmi(struct vcpu *vcpu)
+/* What an NMI was for that the host has taken. */
+enum svm_next watch_nmi(struct vcpu *vcpu)
 {
-	bool kicked;
+	bool kicked = __atomic_exchange_n(&vcpu->kicked, 0, __ATOMIC_SEQ_CST) != 0;
 
-	vcpu->kind = EXIT_KIND_NMI;
-	svm_gif_window();
-	nmi_take();
-	/* It has ended a HLT that is not over for the guest. */
-	if (vcpu->halting)
-		vcpu->vmcb.save.rip = vcpu->halt_rip;
-	kicked = __atomic_exchange_n(&vcpu->kicked, 0, __ATOMIC_SEQ_CST) != 0;
 	if (vcpu->index == 0) {
 		vcpu->poll_control |= !kicked;
 		if (watch_poll(vcpu) == SVM_STOP)
@@ -126,6 +120,17 @@ enum svm_next exit_nmi(struct vcpu *vcpu)
 		svm_halt_end(vcpu);
 	}
 	return SVM_RESUME;
+}
+
+enum svm_next exit_nmi(struct vcpu *vcpu)
+{
+	vcpu->kind = EXIT_KIND_NMI;
+	svm_gif_window();
+	nmi_take();
+	/* It has ended a HLT that is not over for the guest. */
+	if (vcpu->halting)
+		vcpu->vmcb.save.rip = vcpu->halt_rip;
+	return watch_nmi(vcpu);
 }
 
 enum svm_next exit_smi(struct vcpu *vcpu)
