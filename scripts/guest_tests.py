@@ -170,7 +170,7 @@ BOOTS = [
     ),
     cpus_boot("4 CPUs, npt", ["--stress", "--audit", "sample"]),
     cpus_boot("4 CPUs, 4K pages", ["--huge", "off", "--stress", "--audit", "every=1000"]),
-    cpus_boot("4 CPUs, shadow", ["--mmu", "shadow", "--audit", "sample"]),
+    cpus_boot("4 CPUs, shadow", ["--mmu", "shadow", "--audit", "every=20000"]),
     cpus_boot("4 CPUs, shadow, stress", ["--mmu", "shadow", "--stress", "--audit", "every=20000"],
               is_long=True),
     cpus_boot("4 CPUs, pae", ["--stress", "--audit", "sample"], True, "linux-pae"),

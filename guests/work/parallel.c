@@ -17,11 +17,11 @@
 
 #define RW (PROT_READ | PROT_WRITE)
 #define CPUS_MAX 64u
-#define ROUNDS 24u
+#define ROUNDS 12u
 #define PRIVATE_BYTES ((size_t)128 * PAGE_BYTES)
 #define SHARED_PAGES 96u
 #define SHARED_BYTES ((size_t)SHARED_PAGES * PAGE_BYTES)
-#define EXCHANGES 60u
+#define EXCHANGES 32u
 #define EXCHANGED_PAGES 24u
 
 /* In memory that all processes share. */
