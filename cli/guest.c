@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -145,6 +146,12 @@ int run_plan_guest(struct run_guest *guest, const struct run_options *options,
 	status = check_append(append, strlen(base));
 	guest->command_line = cli_format("%s%s%s", base, *base && *append ? " " : "", append);
 	guest->token = find_token(guest->command_line);
+	if (options->cpus > 1) {
+		char *token = guest->token;
+
+		guest->token = cli_format("%s cpus=%" PRIu64, token, options->cpus);
+		free(token);
+	}
 	free(base);
 	return status;
 }

@@ -17,6 +17,7 @@ enum {
 	KEY_INITRD,
 	KEY_APPEND,
 	KEY_MEMORY,
+	KEY_CPUS,
 	KEY_HUGE,
 	KEY_AUDIT,
 	KEY_INTERACTIVE,
@@ -24,6 +25,7 @@ enum {
 	KEY_JSON,
 	KEY_TRACE,
 	KEY_ICOUNT,
+	KEY_STRESS,
 	KEY_QEMU,
 	KEY_HYPERVISOR,
 };
@@ -47,6 +49,7 @@ static const struct argp_option argp_options[] = {
 	 "Its memory: 512M, 2G, ... (a plain number is MiB; a multiple of 2M; default 512M, "
 	 "mach 128M, memtest 32M)",
 	 1},
+	{"cpus", KEY_CPUS, "N", 0, "Its processors, 1 to 8 (default 1)", 1},
 	{NULL, 0, NULL, 0, "The memory management unit:", 2},
 	{"mmu", KEY_MMU, "MODE", 0,
 	 "How memory is virtualised: npt (nested paging, default) or shadow (without it)", 2},
@@ -55,6 +58,8 @@ static const struct argp_option argp_options[] = {
 	 "Check the library's invariants: off (default), exit (at every guest exit), sample (a "
 	 "small step at every exit), every=N (everything, each N exits)",
 	 2},
+	{"stress", KEY_STRESS, NULL, 0,
+	 "Take translations away all the time while the guest runs: ranges, a slot, everything", 2},
 	{NULL, 0, NULL, 0, "The run:", 3},
 	{"interactive", KEY_INTERACTIVE, NULL, 0,
 	 "Connect this terminal to the guest's serial port; Ctrl-A x quits, Ctrl-A Ctrl-A sends "
@@ -67,7 +72,8 @@ static const struct argp_option argp_options[] = {
 	{"json", KEY_JSON, "FILE", 0, "Write the figures of the report there", 3},
 	{"trace", KEY_TRACE, "FILE", 0, "Write the library's binary trace records there", 3},
 	{"icount", KEY_ICOUNT, NULL, 0,
-	 "Let QEMU count instructions: one is one tick of the time stamp counter, and runs repeat",
+	 "Let QEMU count instructions: one is one tick of the time stamp counter, and runs repeat; "
+	 "several processors take turns then",
 	 3},
 	{"qemu", KEY_QEMU, "PROGRAM", 0, "The QEMU to use (default qemu-system-x86_64)", 3},
 	{"hypervisor", KEY_HYPERVISOR, "FILE", 0, "The hypervisor image (default: the built one)",
@@ -152,6 +158,13 @@ static int parse_memory(struct run_options *options, const char *arg)
 	return 0;
 }
 
+static int parse_cpus(struct run_options *options, const char *arg)
+{
+	if (!cli_parse_number(arg, RUN_CPUS_MAX, &options->cpus) || options->cpus == 0)
+		return refuse_value("cpus", arg, "a number from 1 to 8");
+	return 0;
+}
+
 static int parse_timeout(struct run_options *options, const char *arg)
 {
 	char *end = NULL;
@@ -210,10 +223,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return parse_huge(options, arg);
 	case KEY_MEMORY:
 		return parse_memory(options, arg);
+	case KEY_CPUS:
+		return parse_cpus(options, arg);
 	case KEY_TIMEOUT:
 		return parse_timeout(options, arg);
 	case KEY_INTERACTIVE:
 		options->interactive = true;
+		return 0;
+	case KEY_STRESS:
+		options->stress = true;
 		return 0;
 	case KEY_ICOUNT:
 		options->icount = true;
@@ -232,6 +250,7 @@ int run_parse_options(struct run_options *options, int argc, char **argv)
 		.audit = "off",
 		.timeout_ms = -1,
 		.huge = true,
+		.cpus = 1,
 	};
 	return cli_parse(&argp, "vmmu run", argc, argv, options);
 }

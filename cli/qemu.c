@@ -145,11 +145,18 @@ static bool add_channels(struct arguments *arguments, struct qemu *qemu, bool tr
 
 static void add_machine(struct arguments *arguments, const struct qemu_request *request)
 {
-	add_option(arguments, "-accel", "tcg");
+	/* Counting instructions is for one thread, in which the processors take turns. */
+	add_option(arguments, "-accel",
+		   request->options->cpus > 1 && !request->options->icount ? "tcg,thread=multi"
+									   : "tcg");
 	add_option(arguments, "-machine", "pc");
 	add_option(arguments, "-cpu", request->cpu);
 	add_option(arguments, "-m", NULL);
 	add(arguments, cli_format("%" PRIu64 "M", request->memory_bytes / MIB));
+	if (request->options->cpus > 1) {
+		add(arguments, cli_copy("-smp"));
+		add(arguments, cli_format("%" PRIu64, request->options->cpus));
+	}
 	add_option(arguments, "-nodefaults", NULL);
 	add_option(arguments, "-no-user-config", NULL);
 	add_option(arguments, "-no-reboot", NULL);
@@ -178,10 +185,11 @@ static void add_images(struct arguments *arguments, const struct qemu_request *r
 	add(arguments, cli_copy("-kernel"));
 	add(arguments, passed_name(arguments, files->hypervisor));
 	add(arguments, cli_copy("-append"));
-	add(arguments, cli_format("mmu=%s memory=%" PRIu64 " huge=%s audit=%s trace=%s%s",
+	add(arguments, cli_format("mmu=%s memory=%" PRIu64
+				  " huge=%s audit=%s trace=%s cpus=%" PRIu64 " stress=%s%s",
 				  options->mmu, options->memory_bytes, options->huge ? "on" : "off",
-				  options->audit, options->trace ? "on" : "off",
-				  request->vgtt ? " vgtt=on" : ""));
+				  options->audit, options->trace ? "on" : "off", options->cpus,
+				  options->stress ? "on" : "off", request->vgtt ? " vgtt=on" : ""));
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		char *name;
 		char *longer;

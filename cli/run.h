@@ -11,6 +11,9 @@
 
 #include <sys/types.h>
 
+/* The hypervisor has room for no more. */
+#define RUN_CPUS_MAX 8
+
 /* What the user asked for. Strings are the user's own; NULL where nothing was said. */
 struct run_options {
 	const struct guest_kind *guest;
@@ -24,10 +27,12 @@ struct run_options {
 	const char *qemu;
 	const char *hypervisor;
 	uint64_t memory_bytes; /* 0: not given */
-	int64_t timeout_ms;    /* 0: none, -1: not given */
+	uint64_t cpus;
+	int64_t timeout_ms; /* 0: none, -1: not given */
 	bool huge;
 	bool interactive;
 	bool icount;
+	bool stress;
 };
 
 /* A guest that `vmmu run --guest` knows. Files are names in the guest folder. */
@@ -71,7 +76,8 @@ struct run_guest {
 	const char *kernel;
 	const char *initrd; /* NULL: none */
 	char *command_line;
-	char *token;                   /* of the last vmmu.token= word, or "none" */
+	char *token;                   /* of the last vmmu.token= word, or "none", and what else
+					* stands behind it in the ok line */
 	const struct guest_kind *kind; /* NULL: a kernel of the user's */
 	const char *goal;              /* words that end the run well; NULL: it ends by itself */
 	bool is_ours;                  /* does work of its own, whose result decides */

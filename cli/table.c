@@ -18,11 +18,17 @@ struct group {
 };
 
 static const struct group groups[] = {
-	{"exits", "Guest exits"},        {"faults", "Faults"},
-	{"pages", "Pages mapped"},       {"mmio", "MMIO accesses"},
-	{"flushes", "TLB flushes"},      {"tables", "Page tables"},
-	{"shadow", "Shadow paging"},     {"msr", "MSRs"},
-	{"mediator", "Mediated device"}, {"audit", "Audit"},
+	{"exits", "Guest exits"},
+	{"faults", "Faults"},
+	{"pages", "Pages mapped"},
+	{"mmio", "MMIO accesses"},
+	{"flushes", "TLB flushes"},
+	{"tables", "Page tables"},
+	{"shadow", "Shadow paging"},
+	{"msr", "MSRs"},
+	{"mediator", "Mediated device"},
+	{"cpus", "Processors"},
+	{"audit", "Audit"},
 	{"tsc", "Time stamp counter"},
 };
 

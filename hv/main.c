@@ -15,6 +15,7 @@
 #include "guest/ports.h"
 #include "platform/platform.h"
 #include "report/report.h"
+#include "svm/smp.h"
 #include "svm/svm.h"
 
 enum { STATUS_ERROR = 1, STATUS_BAD_INPUT = 2 };
@@ -68,14 +69,42 @@ static void vm_make(void)
 {
 	enum vmmu_error error = port_vm_create(&guest);
 
-	if (error == VMMU_OK) {
-		guest.vcpu = svm_vcpu_create(&guest);
-		error = vmmu_vcpu_create(guest.vm, guest.vcpu, &guest.vcpu->mmu);
+	for (unsigned i = 0; error == VMMU_OK && i < guest.cpu_count; i++) {
+		guest.vcpus[i] = svm_vcpu_create(&guest, i);
+		error = vmmu_vcpu_create(guest.vm, guest.vcpus[i], &guest.vcpus[i]->mmu);
 	}
 	if (error != VMMU_OK)
 		hv_panic("the library cannot make the VM: %s", vmmu_error_text(error));
 	if (guest.options.vgtt)
 		guest.vgtt = vgtt_create(&guest);
+	for (unsigned i = 1; i < guest.cpu_count; i++)
+		smp_reset(guest.vcpus[i]);
+	svm_vcpu_attach(guest.vcpus[0]);
+}
+
+/* What the firmware's tables tell the guest must be so. */
+static void cpus_check(void)
+{
+	uint32_t found = cpus_find(guest.boot);
+
+	guest.cpu_count = guest.options.cpus;
+	guest.exit_work = guest.options.audit != AUDIT_OFF || guest.options.stress;
+	if (found == guest.cpu_count)
+		return;
+	format_text(
+		load.trouble, sizeof(load.trouble),
+		"the guest is to have %u CPUs (cpus=), but the machine has %u; give QEMU -smp %u",
+		guest.cpu_count, found, guest.cpu_count);
+	refuse(load.trouble);
+}
+
+/* The other CPUs: their vCPUs wait until the guest starts them. */
+noreturn void hv_cpu_main(uint32_t cpu)
+{
+	svm_enable();
+	svm_vcpu_attach(guest.vcpus[cpu]);
+	svm_vcpu_run(guest.vcpus[cpu]);
+	cpu_stop();
 }
 
 static bool ended_in_order(void)
@@ -84,11 +113,20 @@ static bool ended_in_order(void)
 	       guest.outcome == GUEST_DONE;
 }
 
+static void guest_describe(void)
+{
+	for (unsigned i = 0; i < guest.cpu_count; i++) {
+		if (guest.cpu_count > 1)
+			console_printf("CPU %u of the guest:\n", i);
+		crash_report(guest.vcpus[i]);
+	}
+}
+
 /* The host itself died: where was the guest? */
 static void guest_tell(void)
 {
 	console_printf("the guest:\n");
-	crash_report(guest.vcpu);
+	guest_describe();
 }
 
 noreturn static void guest_finish(void)
@@ -96,12 +134,12 @@ noreturn static void guest_finish(void)
 	int status;
 
 	if (guest.options.audit != AUDIT_OFF)
-		port_audit(&guest);
+		port_audit(guest.vcpus[0]);
 	if (!ended_in_order()) {
 		console_reclaim();
 		console_printf("\nvmmu-hv: guest %s: %s\n", guest_outcome_word(guest.outcome),
 			       guest.reason);
-		crash_report(guest.vcpu);
+		guest_describe();
 	}
 	status = report_figures(&guest);
 	hv_exit(status);
@@ -117,18 +155,22 @@ noreturn void hv_main(const struct boot_info *boot)
 		    guest.options.huge ? "2M pages where possible" : "4K pages");
 	if (guest.options.levels == 5 && !paging_use_5_levels())
 		refuse("levels=5 needs a CPU with LA57; give QEMU -cpu max");
+	cpus_check();
+	if (guest.options.vgtt && guest.cpu_count > 1)
+		refuse("the mediated device (vgtt=on) works with one CPU only");
 	memory_make();
 	svm_enable();
 	ports_init(boot, guest.options.host_port);
 	device_init();
 	vm_make();
-	if (!load_guest(&load, &guest, guest.vcpu))
+	if (!load_guest(&load, &guest, guest.vcpus[0]))
 		refuse(load.trouble);
 	crash_hook_set(guest_tell);
 	/* The file's name says nothing: the command hands over an open file. */
 	report_line("progress starting the guest (%s)",
 		    guest.kind == GUEST_LINUX ? "Linux" : "multiboot kernel");
+	cpus_start(guest.cpu_count);
 	report_line("start");
-	svm_vcpu_run(guest.vcpu);
+	svm_vcpu_run(guest.vcpus[0]);
 	guest_finish();
 }

@@ -127,6 +127,32 @@ def deaf_boot(mmu):
 
 
 HIGH = "addresses of 57 bits checked"
+CPUS = 4
+
+
+def cpus_boot(name, arguments, is_long=False, guest="linux"):
+    """A guest with several processors; memory is withdrawn under it, and audited."""
+    token = name.replace(" ", "-").replace(",", "")
+    checks = {
+        "powers off by itself, status 0": lambda boot, _: boot.status == 0
+        and boot.get("guest.outcome") == "poweroff",
+        f"says ok token={token} cpus={CPUS}": lambda boot, _: boot.says(
+            f"vmmu-guest: ok token={token} cpus={CPUS}"
+        ),
+        "all processors at once": lambda boot, _: f"vmmu-guest: {CPUS} processors at once checked"
+        in boot.output,
+        "no audit finding": lambda boot, _: boot.get("audit.findings", -1) == 0,
+        "audits ran": lambda boot, _: boot.get("audit.runs") + boot.get("audit.steps") > 0,
+        "all processors met faults": lambda boot, _: all(
+            boot.get(f"cpus.{number}.faults") > 20 for number in range(CPUS)
+        ),
+    }
+    if "--stress" in arguments:
+        checks["memory was withdrawn, and processors interrupted for it"] = lambda boot, _: (
+            boot.get("stress.steps") > 20 and boot.get("flushes.remote") > 20
+        )
+    arguments = ["--guest", guest, "--cpus", str(CPUS), *arguments]
+    return (name, [*arguments, "--append", f"vmmu.token={token}"], checks, is_long)
 
 # name, arguments, checks, in the long tests only; the longest last
 BOOTS = [
@@ -195,6 +221,16 @@ BOOTS = [
     mediator_boot("npt"),
     mediator_boot("shadow"),
     deaf_boot("npt"),
+    cpus_boot("4 CPUs, npt", ["--stress", "--audit", "sample"]),
+    cpus_boot("4 CPUs, 4K pages", ["--huge", "off", "--stress", "--audit", "every=1000"]),
+    cpus_boot("4 CPUs, shadow", ["--mmu", "shadow", "--audit", "every=20000"]),
+    cpus_boot("4 CPUs, shadow, stress", ["--mmu", "shadow", "--stress", "--audit", "every=20000"],
+              is_long=True),
+    cpus_boot("4 CPUs, pae", ["--stress", "--audit", "sample"], True, "linux-pae"),
+    cpus_boot("4 CPUs, pae, shadow", ["--mmu", "shadow", "--audit", "every=20000"], True,
+              "linux-pae"),
+    cpus_boot("4 CPUs, la57, shadow", ["--mmu", "shadow", "--audit", "every=20000"], True,
+              "linux-la57"),
     # A whole pass waits for minutes to see whether bits fade.
     guest_boot("memtest", "npt", is_long=True),
     guest_boot("memtest", "shadow", is_long=True),

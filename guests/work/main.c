@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vmmu-guest: runs every part of the work, then says so in one line that carries the token of this
- * run. With the words `child SEED` it is one of its own children.
+ * run, and the number of processors if there are several. With the words `child SEED` it is one of
+ * its own children.
  */
 #include "work.h"
 
@@ -12,6 +13,7 @@
 int main(int argc, char **argv)
 {
 	static char token[4096];
+	unsigned cpus;
 
 	if (argc == 3 && strcmp(argv[1], "child") == 0)
 		return work_child(strtoull(argv[2], NULL, 10));
@@ -22,9 +24,13 @@ int main(int argc, char **argv)
 	work_copy_on_write();
 	work_processes("/proc/self/exe");
 	work_files(argc > 1 ? argv[1] : "/tmp");
+	cpus = work_parallel();
 	work_memory();
 	work_say("all work done in %.1f s", work_seconds());
-	(void)printf("vmmu-guest: ok token=%s\n", token);
+	(void)printf("vmmu-guest: ok token=%s", token);
+	if (cpus > 1)
+		(void)printf(" cpus=%u", cpus);
+	(void)putchar('\n');
 	work_drain();
 	return 0;
 }

@@ -67,6 +67,9 @@ void work_mappings(void);
 void work_copy_on_write(void);
 void work_files(const char *folder);
 
+/* With several processors only. Return: how many there are. */
+unsigned work_parallel(void);
+
 /* The other side of work_processes(): what an executed child does. Return: its exit status. */
 int work_child(uint64_t seed);
 

@@ -154,6 +154,36 @@ boot_long_mode:
 	ud2
 
 	/*
+	 * A CPU started by STARTUP comes here from the trampoline: 32-bit protected mode, the early
+	 * GDT. One at a time: the stack that is named is its own.
+	 */
+	.code32
+ap_protected:
+	movl $SELECTOR_DATA, %eax
+	movl %eax, %ds
+	movl %eax, %es
+	movl %eax, %ss
+	movl $CR4_PAE_BIT, %eax
+	movl %eax, %cr4
+	movl $early_pml4, %eax
+	movl %eax, %cr3
+	movl $MSR_EFER, %ecx
+	rdmsr
+	orl $EFER_LME_BIT, %eax
+	wrmsr
+	movl $CR0_PG_BIT | CR0_WP_BIT | CR0_NE_ET_MP_BITS | CR0_PE_BIT, %eax
+	movl %eax, %cr0
+	ljmpl $SELECTOR_CODE64, $1f
+	.code64
+1:	xorl %eax, %eax
+	movl %eax, %fs
+	movl %eax, %gs
+	movq ap_stack_top, %rsp
+	xorl %ebp, %ebp
+	call ap_enter
+	ud2
+
+	/*
 	 * void paging_switch_la57(uint64_t cr3): CR4.LA57 changes only with paging off, and
 	 * paging goes off only from 32-bit code. Runs identity-mapped below 4 GiB, stack too.
 	 */
@@ -186,6 +216,25 @@ paging_switch_la57:
 	ret
 
 	.section .rodata
+	/* Copied to a page below 1 MiB, where STARTUP lets a CPU begin: CS is it, IP is 0. */
+	.globl ap_trampoline, ap_trampoline_end
+	.code16
+ap_trampoline:
+	cli
+	cld
+	movw %cs, %ax
+	movw %ax, %ds
+	lgdtl ap_gdt_pointer - ap_trampoline
+	movl %cr0, %eax
+	orb $CR0_PE_BIT, %al
+	movl %eax, %cr0
+	ljmpl $SELECTOR_CODE32, $ap_protected
+ap_gdt_pointer:
+	.word early_gdt_pointer - early_gdt - 1
+	.long early_gdt
+ap_trampoline_end:
+	.code64
+
 text_error:
 	.asciz "error "
 text_end:

@@ -97,7 +97,7 @@ static void spare_delete(struct vgtt *vgtt)
 		return;
 	vgtt->spare_there = false;
 	region->end = region->start;
-	guest->vcpu->code.linear = UINT64_MAX;
+	guest->vcpus[0]->code.linear = UINT64_MAX;
 	spare_look(vgtt, other);
 	copy_words(spare_words(vgtt, other), spare_words(vgtt, vgtt->spare_now), GUEST_SPARE_BYTES);
 	spare_poison(vgtt, vgtt->spare_now);

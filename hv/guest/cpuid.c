@@ -148,11 +148,12 @@ static const struct cr4_feature cr4_features[] = {
 
 uint64_t cpuid_cr4_bits(const struct vcpu *vcpu)
 {
-	static uint64_t bits;
+	static uint64_t known; /* all CPUs come to the same result */
+	uint64_t bits = 0;
 	struct cpuid_regs regs[2];
 
-	if (bits != 0)
-		return bits;
+	if (known != 0)
+		return known;
 	cpuid_answer(vcpu, 1, 0, &regs[0]);
 	cpuid_answer(vcpu, 7, 0, &regs[1]);
 	for (unsigned i = 0; i < sizeof(cr4_features) / sizeof(cr4_features[0]); i++) {
@@ -165,5 +166,6 @@ uint64_t cpuid_cr4_bits(const struct vcpu *vcpu)
 		if ((value & BIT(feature->bit)) != 0)
 			bits |= UINT64_C(1) << feature->cr4_bit;
 	}
+	known = bits;
 	return bits;
 }

@@ -1,58 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Forwarding to the physical interrupt and timer devices, with the size the guest used. What
- * is not let through: INITs and SMIs, which would hit the hypervisor; NMIs by the guest to
- * itself, which are queued instead; LINT1, on which the command's NMIs come in; and the HPET's
+ * is not let through: INITs, STARTUPs and SMIs, which would hit the hypervisor, and NMIs: these are
+ * done for the vCPUs instead; LINT1, on which the command's NMIs come in; and the HPET's
  * message interrupts, which are writes to host memory.
  */
 #include "device.h"
 
 #include "../devices/vgtt.h"
+#include "../platform/apic.h"
+#include "../platform/spin.h"
+#include "../svm/smp.h"
 #include "../svm/svm.h"
 #include "guest.h"
 
 #define IO_APIC UINT64_C(0xfec00000)
 #define HPET UINT64_C(0xfed00000)
-#define LOCAL_APIC UINT64_C(0xfee00000)
-
-enum local_apic {
-	APIC_ID = 0x20,
-	APIC_ICR = 0x300,
-	APIC_ICR_HIGH = 0x310,
-	APIC_LVT_TIMER = 0x320,
-	APIC_LVT_LINT0 = 0x350,
-	APIC_LVT_LINT1 = 0x360,
-	APIC_LVT_ERROR = 0x370,
-};
 
 enum { IO_APIC_SELECT = 0x00, IO_APIC_WINDOW = 0x10, IO_APIC_TABLE = 0x10 };
 enum { HPET_TIMERS = 0x100, HPET_TIMER_BYTES = 0x20, HPET_MESSAGES = 1 << 14 };
 
-/* Fields that the local APIC's command and vector registers and the I/O APIC share. */
-enum delivery {
-	DELIVERY_SMI = 2,
-	DELIVERY_NMI = 4,
-	DELIVERY_INIT = 5,
-	DELIVERY_STARTUP = 6,
-};
-#define DELIVERY_MODE(value) ((value) >> 8 & 7u)
-#define DELIVERY_LOGICAL (1u << 11)
-#define DELIVERY_ASSERT (1u << 14)
-#define DELIVERY_MASKED (1u << 16)
-#define DELIVERY_SHORTHAND(value) ((value) >> 18 & 3u)
-enum { SHORTHAND_NONE, SHORTHAND_SELF, SHORTHAND_ALL, SHORTHAND_OTHERS };
-
 #define LINT1_NMI (DELIVERY_NMI << 8)
 
-static uint32_t apic_read(uint32_t offset)
-{
-	return *(const volatile uint32_t *)(LOCAL_APIC + offset);
-}
-
-static void apic_write(uint32_t offset, uint32_t value)
-{
-	*(volatile uint32_t *)(LOCAL_APIC + offset) = value;
-}
+/* The I/O APIC's register is selected by one write and read or written by another. */
+static struct spin io_apic_lock;
 
 void device_init(void)
 {
@@ -61,7 +32,7 @@ void device_init(void)
 
 bool device_has_nmi_source(const struct vcpu *vcpu)
 {
-	return vcpu->nmi_sources;
+	return vcpu->guest->nmi_sources;
 }
 
 static bool is_device(uint64_t page)
@@ -76,19 +47,17 @@ static bool is_whole(uint64_t gpa, uint32_t bytes)
 
 void device_read(struct vcpu *vcpu, uint64_t gpa, uint32_t bytes, void *value)
 {
-	struct guest *guest = vcpu->guest;
-
-	if (vgtt_has(guest->vgtt, gpa)) {
-		guest->mmio_reads++;
-		vgtt_read(guest->vgtt, gpa, bytes, value);
+	if (vgtt_has(vcpu->guest->vgtt, gpa)) {
+		vcpu->counts.mmio_reads++;
+		vgtt_read(vcpu->guest->vgtt, gpa, bytes, value);
 		return;
 	}
 	if (!is_device(gpa & ~(FRAME_BYTES - 1)) || !is_whole(gpa, bytes)) {
-		guest->mmio_open_reads++;
+		vcpu->counts.mmio_open_reads++;
 		memset(value, 0xff, bytes);
 		return;
 	}
-	guest->mmio_reads++;
+	vcpu->counts.mmio_reads++;
 	switch (bytes) {
 	case 1:
 		*(uint8_t *)value = *(const volatile uint8_t *)gpa;
@@ -107,41 +76,49 @@ void device_read(struct vcpu *vcpu, uint64_t gpa, uint32_t bytes, void *value)
 	}
 }
 
-static bool command_reaches_self(uint32_t command)
+/* What hits the hypervisor on a CPU is done for the vCPU that it has. */
+static void command_emulate(struct vcpu *vcpu, struct vcpu *to, uint32_t command)
 {
-	uint32_t target = apic_read(APIC_ICR_HIGH) >> 24;
-
-	switch (DELIVERY_SHORTHAND(command)) {
-	case SHORTHAND_SELF:
-	case SHORTHAND_ALL:
-		return true;
-	case SHORTHAND_OTHERS:
-		return false;
+	switch (DELIVERY_MODE(command)) {
+	case DELIVERY_NMI:
+		if (to == vcpu)
+			svm_nmi_queue(vcpu);
+		else
+			smp_request(to, SMP_NMI);
+		break;
+	case DELIVERY_INIT:
+		if ((command & DELIVERY_ASSERT) == 0)
+			break;
+		if (to->index == 0)
+			guest_end(vcpu->guest, GUEST_RESET, "the guest sent its boot CPU an INIT");
+		else
+			smp_request(to, SMP_INIT);
+		break;
+	case DELIVERY_STARTUP:
+		to->startup_vector = command & 0xff;
+		if (to != vcpu)
+			smp_request(to, SMP_STARTUP);
+		break;
 	default:
-		return (command & DELIVERY_LOGICAL) != 0 || target == 0xff ||
-		       target == apic_read(APIC_ID) >> 24;
+		break;
 	}
 }
 
-/* An interprocessor interrupt. The guest has one CPU: what is for others goes nowhere. */
+/* An interprocessor interrupt. Fixed ones, and those of lowest priority, are the device's. */
 static void command_write(struct vcpu *vcpu, uint32_t command)
 {
-	if (!command_reaches_self(command))
+	uint32_t targets = smp_targets(vcpu, command, apic_read(APIC_ICR_HIGH) >> 24);
+	uint32_t mode = DELIVERY_MODE(command);
+
+	if (targets == 0)
 		return;
-	switch (DELIVERY_MODE(command)) {
-	case DELIVERY_NMI:
-		svm_nmi_queue(vcpu);
-		break;
-	case DELIVERY_INIT:
-		if ((command & DELIVERY_ASSERT) != 0)
-			guest_end(vcpu->guest, GUEST_RESET, "the guest sent itself an INIT");
-		break;
-	case DELIVERY_SMI:
-	case DELIVERY_STARTUP:
-		break;
-	default:
+	if (mode < DELIVERY_SMI || mode > DELIVERY_STARTUP) {
 		apic_write(APIC_ICR, command);
-		break;
+		return;
+	}
+	for (unsigned i = 0; i < vcpu->guest->cpu_count; i++) {
+		if ((targets >> i & 1) != 0)
+			command_emulate(vcpu, vcpu->guest->vcpus[i], command);
 	}
 }
 
@@ -154,7 +131,7 @@ static uint32_t vector_filter(struct vcpu *vcpu, uint32_t value)
 		return value | DELIVERY_MASKED;
 	case DELIVERY_NMI:
 		if ((value & DELIVERY_MASKED) == 0)
-			vcpu->nmi_sources = true;
+			vcpu->guest->nmi_sources = true;
 		return value;
 	default:
 		return value;
@@ -171,6 +148,12 @@ static void local_apic_write(struct vcpu *vcpu, uint32_t offset, uint32_t value)
 		vcpu->lint1 = value;
 		return;
 	}
+	if (offset == APIC_ID && vcpu->many)
+		return; /* other CPUs send NMIs there */
+	if (offset == APIC_LOGICAL_ID)
+		vcpu->apic_logical_id = value;
+	if (offset == APIC_LOGICAL_FORMAT)
+		vcpu->apic_logical_format = value;
 	if (offset >= APIC_LVT_TIMER && offset <= APIC_LVT_ERROR)
 		value = vector_filter(vcpu, value);
 	apic_write(offset, value);
@@ -181,12 +164,14 @@ static void io_apic_write(struct vcpu *vcpu, uint32_t offset, uint32_t value)
 	volatile uint32_t *at = (volatile uint32_t *)(IO_APIC + offset);
 	uint32_t selected;
 
+	spin_lock(&io_apic_lock);
 	if (offset == IO_APIC_WINDOW) {
 		selected = *(const volatile uint32_t *)(IO_APIC + IO_APIC_SELECT);
 		if (selected >= IO_APIC_TABLE && selected % 2 == 0)
 			value = vector_filter(vcpu, value);
 	}
 	*at = value;
+	spin_unlock(&io_apic_lock);
 }
 
 static uint64_t hpet_filter(uint32_t offset, uint64_t value)
@@ -203,16 +188,16 @@ void device_write(struct vcpu *vcpu, uint64_t gpa, uint32_t bytes, const void *v
 	uint32_t low;
 
 	if (vgtt_has(vcpu->guest->vgtt, gpa)) {
-		vcpu->guest->mmio_writes++;
+		vcpu->counts.mmio_writes++;
 		vgtt_write(vcpu->guest->vgtt, gpa, bytes, value);
 		return;
 	}
 	/* None of the three takes bytes or words. */
 	if (!is_device(page) || !is_whole(gpa, bytes) || bytes < 4) {
-		vcpu->guest->mmio_open_writes++;
+		vcpu->counts.mmio_open_writes++;
 		return;
 	}
-	vcpu->guest->mmio_writes++;
+	vcpu->counts.mmio_writes++;
 	memcpy(&low, value, sizeof(low));
 	if (page == LOCAL_APIC) {
 		local_apic_write(vcpu, offset, low);

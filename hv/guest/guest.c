@@ -4,11 +4,12 @@
 
 void guest_end(struct guest *guest, enum guest_outcome outcome, const char *format, ...)
 {
+	enum guest_outcome none = GUEST_NONE;
 	va_list args;
 
-	if (guest_has_ended(guest))
+	if (!__atomic_compare_exchange_n(&guest->outcome, &none, outcome, false, __ATOMIC_SEQ_CST,
+					 __ATOMIC_SEQ_CST))
 		return;
-	guest->outcome = outcome;
 	if (format == NULL)
 		return;
 	va_start(args, format);

@@ -39,7 +39,8 @@ struct guest {
 	const struct boot_info *boot;
 	struct guest_memory memory;
 	struct vmmu_vm *vm;
-	struct vcpu *vcpu; /* the boot CPU */
+	struct vcpu *vcpus[CPUS_MAX]; /* the first is the boot CPU */
+	unsigned cpu_count;
 	struct vgtt *vgtt; /* NULL: there is no mediated device */
 	enum guest_kind kind;
 
@@ -48,28 +49,26 @@ struct guest {
 	uint8_t exit_code;
 	bool has_exit_code;
 
-	uint64_t tsc_entry; /* first VMRUN */
-	uint64_t tsc_end;   /* after the last exit */
+	bool exit_work; /* something is to be done at every exit: audit, stress */
 
-	uint64_t mmio_reads, mmio_writes;           /* forwarded to devices */
-	uint64_t mmio_open_reads, mmio_open_writes; /* where nothing is */
-	uint64_t msr_reads_unknown, msr_writes_unknown;
-	uint64_t ports_refused;
-	uint64_t audit_runs, audit_findings;
-	uint64_t audit_countdown; /* exits until the next whole audit */
-	struct vmmu_audit audit;  /* sampling */
+	uint64_t flushes; /* remote flushes begun; svm/smp.c */
+	uint64_t wakes;   /* requests, and ends of rests */
+	bool nmi_sources; /* the guest routed an interrupt as NMI */
+
+	uint64_t audit_findings; /* counted with the library's lock held */
 };
 
 /*
  * The guest is over: remember how. The first caller wins. @format gives a sentence for
- * people; for outcomes that speak for themselves pass NULL.
+ * people; for outcomes that speak for themselves pass NULL. The reason is there once the caller's
+ * vCPU has stopped.
  */
 void guest_end(struct guest *guest, enum guest_outcome outcome, const char *format, ...)
 	PRINTF_LIKE(3, 4);
 
 static inline bool guest_has_ended(const struct guest *guest)
 {
-	return guest->outcome != GUEST_NONE;
+	return __atomic_load_n(&guest->outcome, __ATOMIC_RELAXED) != GUEST_NONE;
 }
 
 const char *guest_outcome_word(enum guest_outcome outcome);

@@ -184,26 +184,38 @@ static uint64_t block_fill(struct guest_memory *memory)
 	return (uintptr_t)frame_alloc();
 }
 
-uint64_t guest_frame_get(struct guest_memory *memory, uint64_t gfn)
+/* Lock held. */
+static uint64_t frame_fill(struct guest_memory *memory, uint64_t gfn)
 {
 	uint64_t *block = &memory->blocks[gfn / GUEST_BLOCK_FRAMES];
 	uint64_t host = guest_frame_peek(memory, gfn);
 
-	HV_ASSERT(gfn / GUEST_BLOCK_FRAMES < memory->block_count);
 	if (host != HOST_NONE)
 		return host;
 	if (*block == 0)
-		*block = block_fill(memory);
+		__atomic_store_n(block, block_fill(memory), __ATOMIC_RELEASE);
 	if (*block == 0)
 		return HOST_NONE;
 	if ((*block & GUEST_BLOCK_HUGE) == 0) {
 		host = guest_frame_alloc();
 		if (host == HOST_NONE)
 			return HOST_NONE;
-		((uint64_t *)(uintptr_t)*block)[gfn % GUEST_BLOCK_FRAMES] = host;
+		__atomic_store_n((uint64_t *)(uintptr_t)*block + gfn % GUEST_BLOCK_FRAMES, host,
+				 __ATOMIC_RELAXED);
 		memory->frames++;
 	}
 	return guest_frame_peek(memory, gfn);
+}
+
+uint64_t guest_frame_get(struct guest_memory *memory, uint64_t gfn)
+{
+	uint64_t host;
+
+	HV_ASSERT(gfn / GUEST_BLOCK_FRAMES < memory->block_count);
+	spin_lock(&memory->lock);
+	host = frame_fill(memory, gfn);
+	spin_unlock(&memory->lock);
+	return host;
 }
 
 bool guest_memory_prefill(struct guest_memory *memory)

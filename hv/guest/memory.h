@@ -4,8 +4,8 @@
  * the machine, filled on demand, and copies of the firmware's BIOS area and ACPI tables.
  *
  * This is what the library's guest_page callback answers from, and how the hypervisor itself
- * (loader, emulator, walks of the guest's tables) reaches guest memory. One CPU runs today;
- * filling on demand is shared state and needs a lock once there are more.
+ * (loader, emulator, walks of the guest's tables) reaches guest memory. Filling on demand takes a
+ * lock; looking at what is there takes none, since an entry once set stays.
  */
 #ifndef HV_GUEST_MEMORY_H
 #define HV_GUEST_MEMORY_H
@@ -16,6 +16,7 @@
 #include <vmmu/vmmu.h>
 
 #include "../platform/platform.h"
+#include "../platform/spin.h"
 
 #define GUEST_LOW_END UINT64_C(0xa0000)    /* RAM below the hole for display and BIOS */
 #define GUEST_BIOS_START UINT64_C(0xc0000) /* copies of the machine's BIOS area */
@@ -58,7 +59,8 @@ struct guest_memory {
 	 */
 	uint64_t *blocks;
 	uint64_t block_count;
-	uint64_t frames; /* 4K frames given to the guest */
+	uint64_t frames;  /* 4K frames given to the guest */
+	struct spin lock; /* over filling in blocks and tables, and the count of frames */
 };
 
 /**
@@ -92,14 +94,16 @@ uint64_t guest_frame_get(struct guest_memory *memory, uint64_t gfn);
 /* The same, but HOST_NONE if it is not there yet. */
 static inline uint64_t guest_frame_peek(const struct guest_memory *memory, uint64_t gfn)
 {
-	uint64_t block = memory->blocks[gfn / GUEST_BLOCK_FRAMES];
+	uint64_t block =
+		__atomic_load_n(&memory->blocks[gfn / GUEST_BLOCK_FRAMES], __ATOMIC_ACQUIRE);
 	uint64_t frame;
 
 	if (block == 0)
 		return HOST_NONE;
 	if ((block & GUEST_BLOCK_HUGE) != 0)
 		return (block & ~GUEST_BLOCK_HUGE) + gfn % GUEST_BLOCK_FRAMES * FRAME_BYTES;
-	frame = ((const uint64_t *)(uintptr_t)block)[gfn % GUEST_BLOCK_FRAMES];
+	frame = __atomic_load_n((const uint64_t *)(uintptr_t)block + gfn % GUEST_BLOCK_FRAMES,
+				__ATOMIC_RELAXED);
 	return frame != 0 ? frame : HOST_NONE;
 }
 

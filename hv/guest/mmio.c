@@ -200,25 +200,50 @@ static enum emu_result op_write(void *context, const struct emu_access *access, 
 static bool exchange(uint8_t *at, uint32_t bytes, const void *expected, const void *desired,
 		     bool *same)
 {
-	uint64_t old = 0, wide = 0;
-	uint32_t old32, narrow;
+	uint64_t old[2] = {0}, new[2] = {0};
 
-	if ((bytes != 4 && bytes != 8) || (uintptr_t)at % bytes != 0)
+	if (bytes > sizeof(old) || (uintptr_t)at % bytes != 0)
 		return false;
-	memcpy(&old, expected, bytes);
-	memcpy(&wide, desired, bytes);
-	old32 = (uint32_t)old;
-	narrow = (uint32_t)wide;
-	if (bytes == 8)
-		*same = __atomic_compare_exchange_n((uint64_t *)(void *)at, &old, wide, false,
-						    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-	else
-		*same = __atomic_compare_exchange_n((uint32_t *)(void *)at, &old32, narrow, false,
-						    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-	return true;
+	memcpy(old, expected, bytes);
+	memcpy(new, desired, bytes);
+	switch (bytes) {
+	case 1:
+		__asm__ volatile("lock cmpxchgb %b3, %1"
+				 : "=@ccz"(*same), "+m"(*at), "+a"(old[0])
+				 : "q"(new[0])
+				 : "memory");
+		return true;
+	case 2:
+		__asm__ volatile("lock cmpxchgw %w3, %1"
+				 : "=@ccz"(*same), "+m"(*(uint16_t *)(void *)at), "+a"(old[0])
+				 : "r"(new[0])
+				 : "memory");
+		return true;
+	case 4:
+		__asm__ volatile("lock cmpxchgl %k3, %1"
+				 : "=@ccz"(*same), "+m"(*(uint32_t *)(void *)at), "+a"(old[0])
+				 : "r"(new[0])
+				 : "memory");
+		return true;
+	case 8:
+		__asm__ volatile("lock cmpxchgq %3, %1"
+				 : "=@ccz"(*same), "+m"(*(uint64_t *)(void *)at), "+a"(old[0])
+				 : "r"(new[0])
+				 : "memory");
+		return true;
+	case 16:
+		__asm__ volatile("lock cmpxchg16b %1"
+				 : "=@ccz"(*same), "+m"(*(uint64_t(*)[2])(void *)at), "+a"(old[0]),
+				   "+d"(old[1])
+				 : "b"(new[0]), "c"(new[1])
+				 : "memory");
+		return true;
+	default:
+		return false;
+	}
 }
 
-/* Atomic where page-table entries are concerned; of other widths one CPU sees no difference. */
+/* Atomic as the CPU's own, unless the operand crosses a page or is not aligned. */
 static enum emu_result op_compare_exchange(void *context, const struct emu_access *access,
 					   const void *expected, const void *desired)
 {

@@ -110,13 +110,14 @@ static bool efer_write(struct vcpu *vcpu, uint64_t value)
 }
 
 /* May be switched off and on, not moved; x2APIC mode does not exist. */
-static bool apic_base_write(uint64_t value)
+static bool apic_base_write(const struct vcpu *vcpu, uint64_t value)
 {
 	uint64_t allowed = APIC_BASE_ADDRESS | APIC_BASE_ENABLE | APIC_BASE_BSP;
 
 	if ((value & ~allowed) != 0 || (value & APIC_BASE_ADDRESS) != APIC_BASE_FIXED)
 		return false;
-	return wrmsr_safe(MSR_APIC_BASE, value);
+	/* Other CPUs send NMIs there: it stays on. */
+	return vcpu->many || wrmsr_safe(MSR_APIC_BASE, value);
 }
 
 bool msr_guest_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
@@ -148,7 +149,7 @@ bool msr_guest_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 	*value = 0;
 	if (index >= 0 && (shown[index].show == SHOW_ZERO || rdmsr_safe(msr, value)))
 		return true;
-	vcpu->guest->msr_reads_unknown++;
+	vcpu->counts.msr_reads_unknown++;
 	return false;
 }
 
@@ -163,7 +164,7 @@ bool msr_guest_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 		vcpu->vmcb.control.tsc_offset = value - rdtsc();
 		return true;
 	case MSR_APIC_BASE:
-		return apic_base_write(value);
+		return apic_base_write(vcpu, value);
 	case MSR_PAT:
 		if (!pat_is_legal(value))
 			return false;
@@ -181,6 +182,6 @@ bool msr_guest_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 	}
 	if (shown_find(msr) >= 0)
 		return true;
-	vcpu->guest->msr_writes_unknown++;
+	vcpu->counts.msr_writes_unknown++;
 	return false;
 }

@@ -47,6 +47,16 @@ static bool parse_levels(const char *value, unsigned *levels)
 	return *levels == 5 || text_equals(value, "4");
 }
 
+static bool parse_cpus(const char *value, unsigned *cpus)
+{
+	uint64_t count;
+
+	if (!text_to_u64(value, &count) || count == 0 || count > CPUS_MAX)
+		return false;
+	*cpus = (unsigned)count;
+	return true;
+}
+
 static bool parse_prefetch(const char *value, unsigned *prefetch)
 {
 	uint64_t count;
@@ -85,10 +95,14 @@ static const char *word_take(struct options *options, const char *word)
 		return parse_switch(word + 5, &options->vgtt) ? NULL : "on or off";
 	if (text_starts(word, "hostport="))
 		return parse_switch(word + 9, &options->host_port) ? NULL : "on or off";
+	if (text_starts(word, "stress="))
+		return parse_switch(word + 7, &options->stress) ? NULL : "on or off";
 	if (text_starts(word, "levels="))
 		return parse_levels(word + 7, &options->levels) ? NULL : "4 or 5";
 	if (text_starts(word, "prefetch="))
 		return parse_prefetch(word + 9, &options->prefetch) ? NULL : "1, 2, 4, 8, 16 or 32";
+	if (text_starts(word, "cpus="))
+		return parse_cpus(word + 5, &options->cpus) ? NULL : "a number from 1 to 8";
 	return "";
 }
 
@@ -97,7 +111,7 @@ bool options_parse(struct options *options, const char *line, char *trouble, uin
 	char word[WORD_BYTES];
 	size_t length;
 
-	*options = (struct options){.huge = true, .levels = 4};
+	*options = (struct options){.huge = true, .levels = 4, .cpus = 1};
 	while ((length = boot_word_next(&line, word, sizeof(word))) != 0) {
 		const char *expected = length < sizeof(word) ? word_take(options, word) : "";
 

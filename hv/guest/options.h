@@ -14,10 +14,12 @@ struct options {
 	enum audit_mode audit;
 	unsigned prefetch; /* for the library; 0: its default */
 	unsigned levels;   /* of host and nested tables, 4 or 5 */
+	unsigned cpus;     /* of the guest */
 	bool shadow;       /* no nested paging */
 	bool huge;
 	bool trace;
-	bool vgtt;    /* the mediated device */
+	bool stress;    /* withdraw memory while the guest runs */
+	bool vgtt;      /* the mediated device */
 	bool host_port; /* the guest may ask for slot operations, see host_port.h */
 	bool prefill;   /* give the guest all its host frames before it starts */
 };

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The library's callbacks on the bare machine. Memory is identity-mapped, so page_map is a
- * shift; one CPU runs, and only outside the guest, so tlb_flush has nobody to interrupt:
+ * The library's callbacks on the bare machine. Memory is identity-mapped, so page_map is a shift.
+ * With one CPU, which is outside the guest then, tlb_flush has nobody to interrupt:
  * vmmu_vcpu_enter() asks for the flush.
  */
 #include "port.h"
+
+#include "../svm/smp.h"
 
 enum { FINDINGS_IN_WORDS = 20, AUDIT_STEP_TABLES = 1 };
 
@@ -35,8 +37,11 @@ static void *page_map(void *host, vmmu_pfn_t pfn)
 
 static void tlb_flush(void *host, const struct vmmu_flush *flush)
 {
-	(void)host;
+	struct guest *guest = host;
+
 	(void)flush;
+	if (guest->cpu_count > 1)
+		smp_tlb_flush(guest);
 }
 
 static inline void ram_page(const struct guest_memory *memory, uint64_t gfn, uint64_t frame,
@@ -214,13 +219,14 @@ static void finding_report(void *context, const struct vmmu_finding *finding)
 			    finding->text);
 }
 
-void port_audit(struct guest *guest)
+void port_audit(struct vcpu *vcpu)
 {
-	guest->audit_runs++;
-	vmmu_audit(guest->vm, finding_report, guest);
+	vcpu->counts.audit_runs++;
+	vmmu_audit(vcpu->guest->vm, finding_report, vcpu->guest);
 }
 
-void port_audit_step(struct guest *guest)
+void port_audit_step(struct vcpu *vcpu)
 {
-	vmmu_audit_step(guest->vm, &guest->audit, AUDIT_STEP_TABLES, finding_report, guest);
+	vmmu_audit_step(vcpu->guest->vm, &vcpu->audit, AUDIT_STEP_TABLES, finding_report,
+			vcpu->guest);
 }

@@ -18,9 +18,9 @@ bool port_slot_delete(struct guest *guest, unsigned index);
 enum vmmu_error port_slot_add(struct guest *guest, unsigned index);
 
 /* Check everything; findings are reported (the first 20 in words) and counted. */
-void port_audit(struct guest *guest);
+void port_audit(struct vcpu *vcpu);
 
 /* Check a few tables more. Called at every exit with audit=sample. */
-void port_audit_step(struct guest *guest);
+void port_audit_step(struct vcpu *vcpu);
 
 #endif

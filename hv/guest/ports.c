@@ -233,7 +233,7 @@ bool ports_access(struct vcpu *vcpu, const struct port_access *access)
 		return false;
 	}
 	if (range == NULL || (range->hidden && range->write == NULL))
-		vcpu->guest->ports_refused++;
+		vcpu->counts.ports_refused++;
 	if (range == &ranges[RANGE_HOST] && access->is_read) {
 		result_store(vcpu, access, host_port_read(access->port));
 		return true;

@@ -8,6 +8,7 @@
 #include "internal.h"
 #include "layout.h"
 #include "platform.h"
+#include "spin.h"
 
 enum uart_register {
 	UART_DATA = 0,
@@ -29,6 +30,7 @@ enum {
 	STATUS_EMPTY = 0x40,
 	STATUS_NO_PORT = 0xff,
 	WAIT_TURNS_MAX = 1000000,
+	LOCK_TURNS_MAX = 10000000,
 };
 
 /* COM1 did not drain once: later characters are sent without waiting. */
@@ -114,6 +116,28 @@ void console_printf(const char *format, ...)
 	va_end(args);
 }
 
+/*
+ * A record on a channel comes from one CPU. Who has crashed may have the lock: then it is not
+ * waited for long, and words may mix.
+ */
+static struct spin channels;
+
+static bool channels_lock(void)
+{
+	for (uint32_t turn = 0; turn < LOCK_TURNS_MAX; turn++) {
+		if (spin_try(&channels))
+			return true;
+		cpu_relax();
+	}
+	return false;
+}
+
+static void channels_unlock(bool locked)
+{
+	if (locked)
+		spin_unlock(&channels);
+}
+
 /* A record is one line whatever its arguments hold. */
 static void report_put(struct text_sink *sink, char c)
 {
@@ -124,9 +148,11 @@ static void report_put(struct text_sink *sink, char c)
 void report_vline(const char *format, va_list args)
 {
 	struct text_sink sink = {.put = report_put};
+	bool locked = channels_lock();
 
 	format_to_sink(&sink, format, args);
 	io_out8(PORT_REPORT, '\n');
+	channels_unlock(locked);
 }
 
 void report_line(const char *format, ...)
@@ -140,7 +166,10 @@ void report_line(const char *format, ...)
 
 void trace_write(const void *data, size_t bytes)
 {
+	bool locked = channels_lock();
+
 	io_out8_many(PORT_TRACE, data, bytes);
+	channels_unlock(locked);
 }
 
 int control_getc(void)

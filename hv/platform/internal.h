@@ -33,8 +33,10 @@ enum ist {
 /* Link script. */
 extern const uint8_t image_start[], image_text_end[], image_rodata_end[], image_end[];
 
-extern struct boot_stack boot_stack;
-extern struct ist_stack ist_stacks[IST_COUNT];
+/* By CPU. */
+extern struct cpu cpus[CPUS_MAX];
+extern struct boot_stack boot_stack[CPUS_MAX];
+extern struct ist_stack ist_stacks[CPUS_MAX][IST_COUNT];
 
 void platform_start(uint32_t multiboot_info);
 noreturn void hv_refuse(int status, const char *format, ...) PRINTF_LIKE(2, 3);
@@ -50,6 +52,8 @@ void crash_hook_run(void);
 void console_init(void);
 void facts_init(void);
 void traps_init(void);
+/* The running CPU's own tables and its struct cpu. Context: once per CPU, after traps_init(). */
+void traps_load(uint32_t cpu);
 void boot_parse(struct boot_info *boot, const void *multiboot_info);
 void acpi_find(struct boot_info *boot);
 
@@ -69,6 +73,8 @@ void *early_alloc(uint64_t bytes); /* zeroed, frame aligned */
 const struct free_range *early_ranges(uint32_t *count);
 
 void paging_init(const struct boot_info *boot);
+/* The running CPU takes the tables that the boot CPU has made. */
+void paging_join(void);
 void memory_init(void);
 
 #endif

@@ -12,7 +12,8 @@
  *   STORE --open--> RING --last frame out--> FULL --a frame back--> PARTIAL --reopen--> RING
  *   RING, PARTIAL --all 512 frames back--> STORE --2M alloc--> WHOLE --2M free--> STORE
  *
- * block_place() is the one writer of a block's place.
+ * block_place() is the one writer of a block's place. One lock is over everything; frames are
+ * cleared outside of it.
  */
 #include "memory_internal.h"
 
@@ -212,73 +213,89 @@ static void link_set(void *frame, uint16_t link)
 
 /* --- hypervisor frames --- */
 
-/* One cleared frame from the pools, the other pool's if need be. */
-static void *frame_take(void)
+/* One frame from the pools, the other pool's if need be. Lock held. */
+static void *frame_take(bool *is_fresh)
 {
-	bool is_fresh;
-	uint64_t frame = pool_take(POOL_HYPERVISOR, &is_fresh);
+	uint64_t frame = pool_take(POOL_HYPERVISOR, is_fresh);
 
 	if (frame == HOST_NONE)
-		frame = pool_take(POOL_GUEST, &is_fresh);
-	if (frame == HOST_NONE)
-		return NULL;
-	if (is_fresh)
-		clear_words((void *)(uintptr_t)frame, FRAME_BYTES);
-	return (void *)(uintptr_t)frame;
+		frame = pool_take(POOL_GUEST, is_fresh);
+	return frame != HOST_NONE ? (void *)(uintptr_t)frame : NULL;
 }
 
 void *frame_alloc(void)
 {
+	bool is_fresh = false;
 	void *frame;
 
+	spin_lock(&host_memory.lock);
 	if (host_memory.stock_count > 0) {
 		frame = host_memory.stock[--host_memory.stock_count];
 		link_set(frame, LINK_OUT);
 	} else {
-		frame = frame_take();
-		if (frame == NULL)
-			return NULL;
+		frame = frame_take(&is_fresh);
 	}
-	host_memory.hypervisor_frames++;
+	host_memory.hypervisor_frames += frame != NULL;
+	spin_unlock(&host_memory.lock);
+	if (is_fresh && frame != NULL)
+		clear_words(frame, FRAME_BYTES);
 	return frame;
 }
 
 void frame_free(void *frame)
 {
+	clear_words(frame, FRAME_BYTES);
+	spin_lock(&host_memory.lock);
 	HV_ASSERT(frame_is_out((uintptr_t)frame));
 	host_memory.hypervisor_frames--;
-	clear_words(frame, FRAME_BYTES);
 	if (host_memory.stock_count < STOCK_AT_BOOT) {
 		host_memory.stock[host_memory.stock_count++] = frame;
 		link_set(frame, LINK_STOCK);
 	} else {
 		pool_put((uintptr_t)frame);
 	}
+	spin_unlock(&host_memory.lock);
+}
+
+/* One more frame in the stock. False: it is as full as it can be. */
+static bool stock_add(uint64_t count)
+{
+	bool is_fresh;
+	void *frame;
+
+	if (host_memory.stock_count >= count)
+		return false;
+	frame = frame_take(&is_fresh);
+	if (frame == NULL)
+		return false;
+	if (is_fresh)
+		clear_words(frame, FRAME_BYTES);
+	host_memory.stock[host_memory.stock_count++] = frame;
+	link_set(frame, LINK_STOCK);
+	return true;
 }
 
 void frames_prepare(uint64_t count)
 {
+	bool more = true;
+
 	if (count > STOCK_MAX)
 		count = STOCK_MAX;
-	while (host_memory.stock_count < count) {
-		void *frame = frame_take();
-
-		if (frame == NULL)
-			return;
-		host_memory.stock[host_memory.stock_count++] = frame;
-		link_set(frame, LINK_STOCK);
+	while (more) {
+		spin_lock(&host_memory.lock);
+		more = stock_add(count);
+		spin_unlock(&host_memory.lock);
 	}
 }
 
-void *frames_alloc_contiguous(uint32_t count)
+/* Lock held. Return: HOST_NONE when no block is left. */
+static uint64_t contiguous_take(uint64_t bytes)
 {
-	uint64_t bytes = (uint64_t)count * FRAME_BYTES;
 	uint64_t start;
 
-	HV_ASSERT(count > 0 && count <= BLOCK_FRAMES);
 	if (host_memory.contiguous_end - host_memory.contiguous_next < bytes) {
 		if (host_memory.store_count == 0)
-			return NULL;
+			return HOST_NONE;
 		host_memory.contiguous_next =
 			block_address(host_memory.store[host_memory.store_count - 1]);
 		host_memory.contiguous_end = host_memory.contiguous_next + BLOCK_2M_BYTES;
@@ -288,6 +305,20 @@ void *frames_alloc_contiguous(uint32_t count)
 	}
 	start = host_memory.contiguous_next;
 	host_memory.contiguous_next += bytes;
+	return start;
+}
+
+void *frames_alloc_contiguous(uint32_t count)
+{
+	uint64_t bytes = (uint64_t)count * FRAME_BYTES;
+	uint64_t start;
+
+	HV_ASSERT(count > 0 && count <= BLOCK_FRAMES);
+	spin_lock(&host_memory.lock);
+	start = contiguous_take(bytes);
+	spin_unlock(&host_memory.lock);
+	if (start == HOST_NONE)
+		return NULL;
 	clear_words((void *)(uintptr_t)start, bytes);
 	return (void *)(uintptr_t)start;
 }
@@ -310,35 +341,41 @@ static NOINLINE uint64_t guest_frame_steal(void)
 uint64_t guest_frame_alloc(void)
 {
 	bool is_fresh;
-	uint64_t frame = pool_take(POOL_GUEST, &is_fresh);
+	uint64_t frame;
 
-	if (frame == HOST_NONE) {
+	spin_lock(&host_memory.lock);
+	frame = pool_take(POOL_GUEST, &is_fresh);
+	if (frame == HOST_NONE)
 		frame = guest_frame_steal();
-		if (frame == HOST_NONE)
-			return HOST_NONE;
-	}
-	host_memory.guest_frames++;
+	host_memory.guest_frames += frame != HOST_NONE;
+	spin_unlock(&host_memory.lock);
 	return frame;
 }
 
 void guest_frame_free(uint64_t frame)
 {
+	clear_words((void *)(uintptr_t)frame, FRAME_BYTES);
+	spin_lock(&host_memory.lock);
 	HV_ASSERT(frame_is_out(frame));
 	host_memory.guest_frames--;
-	clear_words((void *)(uintptr_t)frame, FRAME_BYTES);
 	pool_put(frame);
+	spin_unlock(&host_memory.lock);
 }
 
 uint64_t guest_block_alloc_2m(void)
 {
-	uint32_t number;
+	uint64_t block = HOST_NONE;
 
-	if (host_memory.store_count == 0)
-		return HOST_NONE;
-	number = host_memory.store[host_memory.store_count - 1];
-	block_place(&host_memory.blocks[number], PLACE_WHOLE);
-	host_memory.guest_frames += BLOCK_FRAMES;
-	return block_address(number);
+	spin_lock(&host_memory.lock);
+	if (host_memory.store_count != 0) {
+		uint32_t number = host_memory.store[host_memory.store_count - 1];
+
+		block_place(&host_memory.blocks[number], PLACE_WHOLE);
+		host_memory.guest_frames += BLOCK_FRAMES;
+		block = block_address(number);
+	}
+	spin_unlock(&host_memory.lock);
+	return block;
 }
 
 void guest_block_free_2m(uint64_t block)
@@ -347,12 +384,15 @@ void guest_block_free_2m(uint64_t block)
 
 	HV_ASSERT(block % BLOCK_2M_BYTES == 0 && number < host_memory.block_count);
 	HV_ASSERT(host_memory.blocks[number].place == PLACE_WHOLE);
-	host_memory.guest_frames -= BLOCK_FRAMES;
 	clear_words((void *)(uintptr_t)block, BLOCK_2M_BYTES);
+	spin_lock(&host_memory.lock);
+	host_memory.guest_frames -= BLOCK_FRAMES;
 	block_place(&host_memory.blocks[number], PLACE_STORE);
+	spin_unlock(&host_memory.lock);
 }
 
-uint64_t guest_block_alloc_1g(void)
+/* Lock held. */
+static uint64_t gig_take(void)
 {
 	for (uint32_t gig = 0; gig < host_memory.block_count / 512; gig++) {
 		if (host_memory.gig_whole[gig] < 512)
@@ -363,6 +403,16 @@ uint64_t guest_block_alloc_1g(void)
 		return (uint64_t)gig * BLOCK_1G_BYTES;
 	}
 	return HOST_NONE;
+}
+
+uint64_t guest_block_alloc_1g(void)
+{
+	uint64_t block;
+
+	spin_lock(&host_memory.lock);
+	block = gig_take();
+	spin_unlock(&host_memory.lock);
+	return block;
 }
 
 void guest_block_free_1g(uint64_t block)

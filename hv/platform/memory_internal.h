@@ -4,6 +4,7 @@
 #define HV_MEMORY_INTERNAL_H
 
 #include "internal.h"
+#include "spin.h"
 
 #define BLOCK_NONE UINT32_MAX
 
@@ -55,6 +56,7 @@ enum pool_name {
 };
 
 struct host_memory {
+	struct spin lock;     /* over everything here, once there are several CPUs */
 	struct block *blocks; /* by host-physical address >> BLOCK_SHIFT */
 	uint32_t block_count;
 	uint32_t store_count;

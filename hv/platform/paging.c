@@ -58,11 +58,15 @@ static void map_large(uint64_t start, uint64_t end, uint64_t flags)
 
 static bool is_guard(uint64_t page)
 {
-	if (page == 0 || page == (uintptr_t)boot_stack.guard)
+	if (page == 0)
 		return true;
-	for (size_t i = 0; i < IST_COUNT; i++) {
-		if (page == (uintptr_t)ist_stacks[i].guard)
+	for (size_t cpu = 0; cpu < CPUS_MAX; cpu++) {
+		if (page == (uintptr_t)boot_stack[cpu].guard)
 			return true;
+		for (size_t i = 0; i < IST_COUNT; i++) {
+			if (page == (uintptr_t)ist_stacks[cpu][i].guard)
+				return true;
+		}
 	}
 	return false;
 }
@@ -129,9 +133,16 @@ void paging_init(const struct boot_info *boot)
 	map_large(small_end, ram_end, RAM_FLAGS);
 	map_large(ram_end, GIB(4), DEVICE_FLAGS);
 	map_high_ram(boot);
+	paging_join();
+}
+
+void paging_join(void)
+{
 	msr_write(MSR_EFER, msr_read(MSR_EFER) | EFER_NXE);
 	cr3_write((uintptr_t)root);
 	cr0_write(cr0_read() | CR0_WP);
+	if (levels == 5)
+		paging_switch_la57((uintptr_t)top_table);
 }
 
 uint32_t paging_levels(void)

@@ -8,8 +8,8 @@
  * use. Interrupts stay off (IF=0) for good; PIC, PIT, local APIC and COM1's interrupt
  * belong to the guest and are never touched. Page 0 is not mapped: NULL faults.
  *
- * Locks: there are none. One CPU runs today; a function marked "shared state" needs
- * the caller's lock once there are more.
+ * Functions may be called by several CPUs at once unless "one CPU" is said; what they lock is
+ * in spin.h.
  */
 #ifndef HV_PLATFORM_H
 #define HV_PLATFORM_H
@@ -191,7 +191,7 @@ noreturn void hv_panic(const char *format, ...) PRINTF_LIKE(1, 2);
  * frame_alloc() - one zeroed 4 KiB frame for the hypervisor.
  *
  * Served from a stock of cleared frames; when the stock is empty the frame is cleared now,
- * at the cost of 512 more instructions (see frames_prepare()). Context: shared state.
+ * at the cost of 512 more instructions (see frames_prepare()).
  * Return: its address, or NULL when memory is used up.
  */
 void *frame_alloc(void);
@@ -216,8 +216,8 @@ void *frames_alloc_contiguous(uint32_t count);
  * guest_frame_alloc() - one 4 KiB frame for the guest, in scattered order.
  *
  * Consecutive calls take turns over many random 2M blocks, so neighbours are a rare accident
- * (a few calls in a thousand); the order depends only on the seed and the calls. Context: shared
- * state. Return: host-physical address, or HOST_NONE when memory is used up.
+ * (a few calls in a thousand); the order depends only on the seed and the calls.
+ * Return: host-physical address, or HOST_NONE when memory is used up.
  */
 uint64_t guest_frame_alloc(void);
 
@@ -300,16 +300,19 @@ void stack_dump(uint64_t rsp, uint64_t rbp);
 
 /* ------------------------------------------------------------------ CPUs -- */
 
+enum { CPUS_MAX = 8 };
+
 /* One per CPU, reached through GS base. Only the named members are for others. */
 struct cpu {
-	struct cpu *self; /* first: this_cpu() reads %gs:0 */
-	uint32_t id;
+	struct cpu *self;          /* first: this_cpu() reads %gs:0 */
+	uint32_t id;               /* 0 is the boot CPU */
 	uint32_t nmi_pending;      /* set by the NMI handler; see nmi_take() */
 	uint64_t nmi_count;        /* NMIs taken by the host since boot */
 	uint64_t stack_top;        /* of the normal stack */
 	uint64_t stack_bottom;     /* lowest usable address; the page below is not mapped */
 	void *hv;                  /* belongs to the SVM part */
 	struct cpu_tables *tables; /* GDT and TSS */
+	uint32_t online;           /* has been started */
 };
 
 /*
@@ -324,6 +327,27 @@ static inline struct cpu *this_cpu(void)
 	__asm__("movq %%gs:0, %0" : "=r"(cpu));
 	return cpu;
 }
+
+/* How many CPUs the firmware tells of, at most CPUS_MAX. Context: one CPU, before cpus_start(). */
+uint32_t cpus_find(const struct boot_info *boot);
+
+/* Local APIC of CPU @cpu, once cpus_find() has run. */
+uint32_t cpus_apic_id(uint32_t cpu);
+
+/* Start CPUs 1 to @count - 1: each calls hv_cpu_main(). Context: one CPU. */
+void cpus_start(uint32_t count);
+
+/* Where the other CPUs begin, supplied by the SVM part. */
+noreturn void hv_cpu_main(uint32_t cpu);
+
+/* Rest until an NMI comes; GIF is 0 before and after. See nmi_take(). */
+void cpu_wait(void);
+
+/* For good. */
+noreturn void cpu_stop(void);
+
+/* Another CPU writes a crash report: stop. */
+bool crash_is_elsewhere(void);
 
 /* What CPUID says, read once. Constant once hv_main() runs. */
 struct cpu_facts {

@@ -2,11 +2,14 @@
 /*
  * The order of start-up, and every way to the end: refusal, panic, exit.
  */
+#include "apic.h"
 #include "internal.h"
 
 static struct boot_info boot_info;
-static bool crashing;
 static bool end_reported;
+
+/* The CPU that crashed first, by local APIC, plus 1: its report does not use GS. 0: none. */
+static uint32_t crashing;
 
 static void vsay_error(const char *format, va_list args)
 {
@@ -17,6 +20,12 @@ static void vsay_error(const char *format, va_list args)
 	report_line("error %s", text);
 }
 
+noreturn void cpu_stop(void)
+{
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
+
 noreturn void hv_exit(int status)
 {
 	if (!end_reported) {
@@ -25,8 +34,7 @@ noreturn void hv_exit(int status)
 	}
 	console_flush();
 	io_out8(PORT_DEBUG_EXIT, (uint8_t)status);
-	for (;;)
-		__asm__ volatile("cli; hlt");
+	cpu_stop();
 }
 
 noreturn void hv_refuse(int status, const char *format, ...)
@@ -39,13 +47,27 @@ noreturn void hv_refuse(int status, const char *format, ...)
 	hv_exit(status);
 }
 
+bool crash_is_elsewhere(void)
+{
+	uint32_t who = __atomic_load_n(&crashing, __ATOMIC_ACQUIRE);
+
+	return who != 0 && who != (apic_read(APIC_ID) >> 24) + 1;
+}
+
+/* The others are to be quiet: they stop when they take the NMI. */
 static void vcrash_begin(const char *format, va_list args)
 {
-	if (crashing) {
+	uint32_t none = 0;
+	uint32_t self = (apic_read(APIC_ID) >> 24) + 1;
+
+	if (!__atomic_compare_exchange_n(&crashing, &none, self, false, __ATOMIC_SEQ_CST,
+					 __ATOMIC_SEQ_CST)) {
+		if (none != self)
+			cpu_stop();
 		report_line("error the crash report itself crashed");
 		hv_exit(1);
 	}
-	crashing = true;
+	apic_write(APIC_ICR, DELIVERY_NMI << 8 | DELIVERY_ASSERT | SHORTHAND_OTHERS << 18);
 	console_reclaim();
 	console_putc('\n');
 	vsay_error(format, args);

@@ -60,14 +60,16 @@ struct fixup {
 extern const uint8_t trap_stubs[];
 extern const struct fixup fixup_table_start[], fixup_table_end[];
 
+extern const uint8_t cpu_wait_halt[], cpu_wait_end[];
+
 void cpu_load_tables(const void *gdt_pointer, const void *idt_pointer);
 void trap_handle(struct trap_frame *frame);
 
-struct boot_stack boot_stack;
-struct ist_stack ist_stacks[IST_COUNT];
+struct boot_stack boot_stack[CPUS_MAX];
+struct ist_stack ist_stacks[CPUS_MAX][IST_COUNT];
+struct cpu cpus[CPUS_MAX];
 
-static struct cpu boot_cpu;
-static struct cpu_tables boot_cpu_tables;
+static struct cpu_tables cpu_tables[CPUS_MAX];
 static struct idt_gate idt[VECTOR_COUNT] __attribute__((aligned(16)));
 static void (*crash_hook)(void);
 
@@ -130,10 +132,10 @@ static void gdt_fill(struct cpu_tables *tables)
 	tables->gdt[SELECTOR_TSS / 8 + 1] = base >> 32;
 }
 
-static void tss_fill(struct tss *tss)
+static void tss_fill(struct tss *tss, const struct ist_stack *stacks)
 {
 	for (size_t i = 0; i < IST_COUNT; i++) {
-		uint64_t top = (uintptr_t)(ist_stacks[i].room + IST_STACK_BYTES);
+		uint64_t top = (uintptr_t)(stacks[i].room + IST_STACK_BYTES);
 
 		tss->ist[2 * i] = (uint32_t)top;
 		tss->ist[2 * i + 1] = (uint32_t)(top >> 32);
@@ -173,24 +175,31 @@ static void idt_fill(void)
 	}
 }
 
-void traps_init(void)
+void traps_load(uint32_t number)
 {
-	struct table_pointer gdt_pointer =
-		table_pointer(boot_cpu_tables.gdt, sizeof(boot_cpu_tables.gdt));
+	struct cpu *cpu = &cpus[number];
+	struct cpu_tables *tables = &cpu_tables[number];
+	struct table_pointer gdt_pointer = table_pointer(tables->gdt, sizeof(tables->gdt));
 	struct table_pointer idt_pointer = table_pointer(idt, sizeof(idt));
 
-	gdt_fill(&boot_cpu_tables);
-	tss_fill(&boot_cpu_tables.tss);
-	idt_fill();
+	gdt_fill(tables);
+	tss_fill(&tables->tss, ist_stacks[number]);
 	cpu_load_tables(&gdt_pointer, &idt_pointer);
 
-	boot_cpu.self = &boot_cpu;
-	boot_cpu.stack_bottom = (uintptr_t)boot_stack.room;
-	boot_cpu.stack_top = (uintptr_t)boot_stack.room + STACK_BYTES;
-	boot_cpu.tables = &boot_cpu_tables;
+	cpu->self = cpu;
+	cpu->id = number;
+	cpu->stack_bottom = (uintptr_t)boot_stack[number].room;
+	cpu->stack_top = (uintptr_t)boot_stack[number].room + STACK_BYTES;
+	cpu->tables = tables;
 	msr_write(MSR_FS_BASE, 0);
-	msr_write(MSR_GS_BASE, (uintptr_t)&boot_cpu);
+	msr_write(MSR_GS_BASE, (uintptr_t)cpu);
 	cr4_write(cr4_read() | CR4_MCE); /* a machine check is reported, not a shutdown */
+}
+
+void traps_init(void)
+{
+	idt_fill();
+	traps_load(0);
 }
 
 /* --- reports --- */
@@ -277,11 +286,13 @@ static const char *page_fault_place(uint64_t cr2)
 {
 	if (cr2 < FRAME_BYTES)
 		return " (a null pointer)";
-	if (cr2 - (uintptr_t)boot_stack.guard < GUARD_BYTES)
-		return " (the stack has overflowed)";
-	for (size_t i = 0; i < IST_COUNT; i++) {
-		if (cr2 - (uintptr_t)ist_stacks[i].guard < GUARD_BYTES)
-			return " (an exception stack has overflowed)";
+	for (size_t cpu = 0; cpu < CPUS_MAX; cpu++) {
+		if (cr2 - (uintptr_t)boot_stack[cpu].guard < GUARD_BYTES)
+			return " (the stack has overflowed)";
+		for (size_t i = 0; i < IST_COUNT; i++) {
+			if (cr2 - (uintptr_t)ist_stacks[cpu][i].guard < GUARD_BYTES)
+				return " (an exception stack has overflowed)";
+		}
 	}
 	if (cr2 >= (uintptr_t)image_start && cr2 < (uintptr_t)image_rodata_end)
 		return " (the image is not writable)";
@@ -351,6 +362,11 @@ void trap_handle(struct trap_frame *frame)
 
 		cpu->nmi_count++;
 		cpu->nmi_pending = 1;
+		if (crash_is_elsewhere())
+			cpu_stop();
+		/* It came before the HLT that it is to end. */
+		if (frame->rip == (uintptr_t)cpu_wait_halt)
+			frame->rip = (uintptr_t)cpu_wait_end;
 		return;
 	}
 	if (!trap_fix(frame))

@@ -113,6 +113,19 @@ read_u64_safe:
 	ret
 	fixup 1b, 2b
 
+	/*
+	 * void cpu_wait(void): until an NMI comes, or at once if one waits already. GIF is 0 before
+	 * and after. The NMI handler goes on behind the HLT if it has interrupted before it.
+	 */
+	.globl cpu_wait, cpu_wait_halt, cpu_wait_end
+cpu_wait:
+	stgi
+cpu_wait_halt:
+	hlt
+cpu_wait_end:
+	clgi
+	ret
+
 	/* void cpu_load_tables(const void *gdt_pointer, const void *idt_pointer) */
 	.globl cpu_load_tables
 cpu_load_tables:

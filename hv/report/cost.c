@@ -2,6 +2,14 @@
 /* Reading a cost histogram. */
 #include "cost.h"
 
+void cost_merge(struct cost *to, const struct cost *from)
+{
+	if (from->min_inverted > to->min_inverted)
+		to->min_inverted = from->min_inverted;
+	for (unsigned i = 0; i < COST_BUCKETS; i++)
+		to->count[i] += from->count[i];
+}
+
 uint64_t cost_count(const struct cost *cost)
 {
 	uint64_t count = 0;

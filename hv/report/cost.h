@@ -34,6 +34,9 @@ static inline void cost_add(struct cost *cost, uint64_t ticks)
 	cost->count[cost_bucket(ticks >> 32 != 0 ? UINT32_MAX : (uint32_t)ticks)]++;
 }
 
+/* Add what @from has counted. */
+void cost_merge(struct cost *to, const struct cost *from);
+
 /* How many were added. */
 uint64_t cost_count(const struct cost *cost);
 

@@ -17,22 +17,55 @@ static const char *const kind_words[EXIT_KIND_COUNT] = {
 #undef EXIT_KIND_WORD
 };
 
-static void report_exits(const struct vcpu *vcpu)
+static void report_kind(const struct guest *guest, unsigned kind)
 {
-	value("exits.total", vcpu->exits);
-	for (unsigned i = 0; i < EXIT_KIND_COUNT; i++) {
-		const struct cost *cost = &vcpu->cost[i];
-		const char *word = kind_words[i];
-		uint64_t count = cost_count(cost);
+	static struct cost all; /* of all vCPUs */
+	const char *word = kind_words[kind];
+	uint64_t count;
 
-		report_line("value exits.%s %llu", word, (unsigned long long)count);
-		if (count == 0)
-			continue;
-		report_line("value cost.%s.min %llu", word, (unsigned long long)cost_min(cost));
-		report_line("value cost.%s.median %llu", word,
-			    (unsigned long long)cost_quantile(cost, 500));
-		report_line("value cost.%s.p99 %llu", word,
-			    (unsigned long long)cost_quantile(cost, 990));
+	all = (struct cost){0};
+	for (unsigned i = 0; i < guest->cpu_count; i++)
+		cost_merge(&all, &guest->vcpus[i]->cost[kind]);
+	count = cost_count(&all);
+	report_line("value exits.%s %llu", word, (unsigned long long)count);
+	if (count == 0)
+		return;
+	report_line("value cost.%s.min %llu", word, (unsigned long long)cost_min(&all));
+	report_line("value cost.%s.median %llu", word,
+		    (unsigned long long)cost_quantile(&all, 500));
+	report_line("value cost.%s.p99 %llu", word, (unsigned long long)cost_quantile(&all, 990));
+}
+
+static void report_exits(const struct guest *guest)
+{
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < guest->cpu_count; i++)
+		total += guest->vcpus[i]->exits;
+	value("exits.total", total);
+	for (unsigned i = 0; i < EXIT_KIND_COUNT; i++)
+		report_kind(guest, i);
+}
+
+/* Page faults that the library resolved, of the nested tables or of shadow tables. */
+static uint64_t faults_of(const struct vcpu *vcpu)
+{
+	return cost_count(&vcpu->cost[EXIT_KIND_NPF]) + cost_count(&vcpu->cost[EXIT_KIND_PF]) +
+	       cost_count(&vcpu->cost[EXIT_KIND_PF_WRITE]);
+}
+
+static void report_cpus(const struct guest *guest)
+{
+	value("cpus.count", guest->cpu_count);
+	if (guest->cpu_count == 1)
+		return;
+	for (unsigned i = 0; i < guest->cpu_count; i++) {
+		const struct vcpu *vcpu = guest->vcpus[i];
+
+		report_line("value cpus.%u.exits %llu", i, (unsigned long long)vcpu->exits);
+		report_line("value cpus.%u.faults %llu", i, (unsigned long long)faults_of(vcpu));
+		report_line("value cpus.%u.kicks %llu", i,
+			    (unsigned long long)cost_count(&vcpu->cost[EXIT_KIND_NMI]));
 	}
 }
 
@@ -50,20 +83,44 @@ static void report_library(struct guest *guest)
 	value("tables.bytes", values[VMMU_STAT_TABLES] * FRAME_BYTES);
 }
 
+static struct vcpu_counts counts_sum(const struct guest *guest)
+{
+	struct vcpu_counts sum = {0};
+
+	for (unsigned i = 0; i < guest->cpu_count; i++) {
+		const struct vcpu_counts *counts = &guest->vcpus[i]->counts;
+
+		sum.mmio_reads += counts->mmio_reads;
+		sum.mmio_writes += counts->mmio_writes;
+		sum.mmio_open_reads += counts->mmio_open_reads;
+		sum.mmio_open_writes += counts->mmio_open_writes;
+		sum.msr_reads_unknown += counts->msr_reads_unknown;
+		sum.msr_writes_unknown += counts->msr_writes_unknown;
+		sum.ports_refused += counts->ports_refused;
+		sum.stress_steps += counts->stress_steps;
+		sum.audit_runs += counts->audit_runs + guest->vcpus[i]->audit.rounds;
+	}
+	return sum;
+}
+
 static void report_guest(const struct guest *guest)
 {
-	value("mmio.reads", guest->mmio_reads);
-	value("mmio.writes", guest->mmio_writes);
-	value("mmio.open.reads", guest->mmio_open_reads);
-	value("mmio.open.writes", guest->mmio_open_writes);
-	value("msr.unknown.reads", guest->msr_reads_unknown);
-	value("msr.unknown.writes", guest->msr_writes_unknown);
-	value("io.refused", guest->ports_refused);
+	struct vcpu_counts sum = counts_sum(guest);
+
+	value("mmio.reads", sum.mmio_reads);
+	value("mmio.writes", sum.mmio_writes);
+	value("mmio.open.reads", sum.mmio_open_reads);
+	value("mmio.open.writes", sum.mmio_open_writes);
+	value("msr.unknown.reads", sum.msr_reads_unknown);
+	value("msr.unknown.writes", sum.msr_writes_unknown);
+	value("io.refused", sum.ports_refused);
 	value("memory.guest_bytes", guest->memory.frames * FRAME_BYTES);
-	value("audit.runs", guest->audit_runs + guest->audit.rounds);
+	value("audit.runs", sum.audit_runs);
 	value("audit.findings", guest->audit_findings);
-	value("tsc.guest_entry", guest->tsc_entry);
-	value("tsc.guest_end", guest->tsc_end);
+	if (guest->options.stress)
+		value("stress.steps", sum.stress_steps);
+	value("tsc.guest_entry", guest->vcpus[0]->tsc_entry);
+	value("tsc.guest_end", guest->vcpus[0]->tsc_end);
 }
 
 static void report_mediator(const struct vgtt *vgtt)
@@ -115,7 +172,8 @@ int report_figures(struct guest *guest)
 	if (vmmu_vm_death(guest->vm) != NULL)
 		report_line("finding %s", vmmu_vm_death(guest->vm));
 	report_line("text mmu.mode %s", guest->options.shadow ? "shadow" : "npt");
-	report_exits(guest->vcpu);
+	report_exits(guest);
+	report_cpus(guest);
 	report_library(guest);
 	report_guest(guest);
 	if (guest->vgtt != NULL)

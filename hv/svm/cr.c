@@ -3,9 +3,10 @@
  * What the guest wants of CR0, CR3, CR4 and EFER, and what the CPU gets.
  *
  * With nested paging the CPU gets what the guest wants. Without, it always walks the library's
- * tables: in long mode if the guest is in long mode, else in PAE mode. So PG, WP, PAE and NXE are
- * on whatever the guest says, LME is off until the guest is in long mode, and what a guest
- * without paging does not feel (SMEP, SMAP, keys) is off as long as it has none.
+ * tables: in long mode if the guest is in long mode, else in PAE mode, even in real mode, which SVM
+ * alone lets a CPU have together with paging. So PG, WP, PAE and NXE are on whatever the guest
+ * says, LME is off until the guest is in long mode, and what a guest without paging does not feel
+ * (SMEP, SMAP, keys) is off as long as it has none.
  */
 #include "cr.h"
 

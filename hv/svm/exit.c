@@ -8,6 +8,8 @@
 
 #include "../guest/guest.h"
 #include "../guest/port.h"
+#include "../guest/stress.h"
+#include "smp.h"
 
 static enum svm_next exit_shutdown(struct vcpu *vcpu)
 {
@@ -92,21 +94,26 @@ static enum svm_next exit_dispatch(struct vcpu *vcpu)
 	return handler != NULL ? handler(vcpu) : exit_unexpected(vcpu);
 }
 
-static void audit_tick(struct guest *guest)
+/* What options want at every exit. */
+static void exit_work(struct vcpu *vcpu)
 {
+	const struct guest *guest = vcpu->guest;
+
+	if (guest->options.stress)
+		stress_step(vcpu);
 	switch (guest->options.audit) {
 	case AUDIT_OFF:
 		break;
 	case AUDIT_EXIT:
-		port_audit(guest);
+		port_audit(vcpu);
 		break;
 	case AUDIT_SAMPLE:
-		port_audit_step(guest);
+		port_audit_step(vcpu);
 		break;
 	case AUDIT_EVERY:
-		if (--guest->audit_countdown == 0) {
-			guest->audit_countdown = guest->options.audit_every;
-			port_audit(guest);
+		if (--vcpu->audit_countdown == 0) {
+			vcpu->audit_countdown = guest->options.audit_every;
+			port_audit(vcpu);
 		}
 		break;
 	}
@@ -137,6 +144,11 @@ static inline __attribute__((always_inline)) enum svm_next enter(struct vcpu *vc
 	return SVM_RESUME;
 }
 
+enum svm_next svm_enter(struct vcpu *vcpu)
+{
+	return enter(vcpu);
+}
+
 int svm_exit(struct vcpu *vcpu)
 {
 	enum svm_next next;
@@ -145,6 +157,7 @@ int svm_exit(struct vcpu *vcpu)
 	cost_add(&vcpu->cost[vcpu->kind], vcpu->tsc_run - vcpu->tsc_last);
 	vcpu->tsc_last = vcpu->tsc_exit;
 	vcpu->exits++;
+	__atomic_store_n(&vcpu->inside, 0, __ATOMIC_RELEASE);
 	vmmu_vcpu_leave(vcpu->mmu);
 	vcpu->delivering = (vcpu->vmcb.control.exit_event & EVENT_VALID) != 0;
 	if (__builtin_expect(vcpu->delivering, 0))
@@ -155,21 +168,26 @@ int svm_exit(struct vcpu *vcpu)
 		next = watch_poll(vcpu);
 	if (next == SVM_STOP)
 		return SVM_STOP;
-	if (vcpu->guest->options.audit != AUDIT_OFF)
-		audit_tick(vcpu->guest);
+	if (vcpu->guest->exit_work)
+		exit_work(vcpu);
+	if (__builtin_expect(vcpu->many, 0))
+		return (int)smp_enter(vcpu);
 	return (int)enter(vcpu);
 }
 
 void svm_vcpu_run(struct vcpu *vcpu)
 {
-	struct guest *guest = vcpu->guest;
+	enum svm_next next;
 
-	guest->audit_countdown = guest->options.audit_every;
-	guest->tsc_entry = rdtsc();
+	vcpu->audit_countdown = vcpu->guest->options.audit_every;
+	vcpu->tsc_entry = rdtsc();
 	vcpu->kind = EXIT_KIND_COUNT;
-	if (enter(vcpu) == SVM_RESUME)
+	next = vcpu->many ? smp_enter(vcpu) : enter(vcpu);
+	if (next == SVM_RESUME)
 		svm_run(vcpu);
-	guest->tsc_end = rdtsc();
+	vcpu->tsc_end = rdtsc();
 	if (vcpu->exits != 0)
-		cost_add(&vcpu->cost[vcpu->kind], guest->tsc_end - vcpu->tsc_exit);
+		cost_add(&vcpu->cost[vcpu->kind], vcpu->tsc_end - vcpu->tsc_exit);
+	if (vcpu->many)
+		smp_stop(vcpu);
 }

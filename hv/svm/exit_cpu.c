@@ -8,6 +8,7 @@
 #include "../guest/guest.h"
 #include "../guest/msr.h"
 #include "../guest/ports.h"
+#include "smp.h"
 
 /* Opcodes, low byte first; below 0x100 of one byte. */
 enum {
@@ -107,11 +108,11 @@ enum svm_next exit_msr(struct vcpu *vcpu)
 }
 
 /*
- * HLT with interrupts off ends the run. Otherwise the guest executes its HLT itself, with
- * physical interrupts intercepted: the one that ends the halt exits without being taken from
- * the PIC, and is delivered when the guest runs on. An interrupt that was waiting already
- * (STI; HLT) exits before the HLT is executed, and counts as having ended it: nothing is lost
- * although QEMU forgets the interrupt shadow.
+ * HLT with interrupts off ends the run, unless another CPU can end the HLT. Otherwise the guest
+ * executes its HLT itself, with physical interrupts intercepted: the one that ends the halt exits
+ * without being taken from the PIC, and is delivered when the guest runs on. An interrupt that was
+ * waiting already (STI; HLT) exits before the HLT is executed, and counts as having ended it:
+ * nothing is lost although QEMU forgets the interrupt shadow.
  */
 enum svm_next exit_halt(struct vcpu *vcpu)
 {
@@ -121,6 +122,10 @@ enum svm_next exit_halt(struct vcpu *vcpu)
 	if (bytes == 0)
 		return SVM_STOP;
 	if ((vcpu->vmcb.save.rflags & RFLAGS_IF) == 0 && vcpu->nmi_waiting == 0) {
+		if (vcpu->many) {
+			smp_halt(vcpu, bytes);
+			return SVM_RESUME;
+		}
 		guest_end(vcpu->guest, GUEST_HALT, "the guest halted with interrupts off");
 		return SVM_STOP;
 	}

@@ -65,14 +65,6 @@ static bool lmsw_value(struct vcpu *vcpu, const struct emu_insn *insn, uint64_t 
 	return true;
 }
 
-/* Only of a guest without nested paging: the CPU cannot run on tables of ours in real mode. */
-static enum svm_next real_mode(struct vcpu *vcpu)
-{
-	guest_end(vcpu->guest, GUEST_CRASH,
-		  "the guest enters real mode, which shadow paging does not support");
-	return SVM_STOP;
-}
-
 enum svm_next exit_cr0(struct vcpu *vcpu)
 {
 	struct guest_cr cr = svm_cr_get(vcpu);
@@ -92,8 +84,6 @@ enum svm_next exit_cr0(struct vcpu *vcpu)
 		value = (uint32_t)value;
 	if (!cr0_is_legal(vcpu, value))
 		return refuse(vcpu);
-	if (vcpu->shadow && (value & CR0_PE) == 0)
-		return real_mode(vcpu);
 	cr.cr0 = (value & CR0_DEFINED) | CR0_FIXED;
 	if (!svm_cr_set(vcpu, &cr))
 		return refuse(vcpu);

@@ -32,6 +32,10 @@ exit_fn exit_page_fault, exit_invlpg, exit_invpcid;
 
 /* watch.c: NMIs, SMIs, INIT, and the command's requests. */
 exit_fn exit_nmi, exit_smi, exit_init;
+/* Remember the registers, to see whether they ever change again. */
+void watch_registers(struct vcpu *vcpu);
+/* The host has taken an NMI: find out what it was for. */
+enum svm_next watch_nmi(struct vcpu *vcpu);
 /* Look for a letter that came after its NMI. */
 enum svm_next watch_poll(struct vcpu *vcpu);
 

@@ -7,6 +7,7 @@
 #include "svm.h"
 
 #include "../guest/guest.h"
+#include "../platform/apic.h"
 #include "permissions.h"
 
 enum { GUEST_ASID = 1 };
@@ -93,7 +94,7 @@ static void mtrr_copy(struct vcpu *vcpu)
 	rdmsr_safe(0x2ff, &vcpu->mtrr_default);
 }
 
-struct vcpu *svm_vcpu_create(struct guest *guest)
+struct vcpu *svm_vcpu_create(struct guest *guest, uint32_t index)
 {
 	uint32_t frames = (sizeof(struct vcpu) + FRAME_BYTES - 1) / FRAME_BYTES;
 	struct vcpu *vcpu = frames_alloc_contiguous(frames);
@@ -101,10 +102,11 @@ struct vcpu *svm_vcpu_create(struct guest *guest)
 
 	if (vcpu == NULL || host == NULL)
 		hv_panic("no memory for a vCPU");
-	/* What VMLOAD restores after each exit never changes: saved once. */
-	__asm__ volatile("vmsave" : : "a"(host) : "memory");
 	vcpu->host_vmcb = (uintptr_t)host;
 	vcpu->guest = guest;
+	vcpu->index = index;
+	vcpu->many = guest->cpu_count > 1;
+	vcpu->apic_id = cpus_apic_id(index);
 	vcpu->code.linear = UINT64_MAX;
 	vcpu->lint1 = 0x10000; /* masked, as after reset */
 	vcpu->shadow = guest->options.shadow;
@@ -121,4 +123,13 @@ struct vcpu *svm_vcpu_create(struct guest *guest)
 	vcpu->vmcb.save.dr7 = DR7_RESET;
 	vcpu->vmcb.save.pat = PAT_RESET;
 	return vcpu;
+}
+
+void svm_vcpu_attach(struct vcpu *vcpu)
+{
+	/* What VMLOAD restores after each exit never changes: saved once. */
+	__asm__ volatile("vmsave" : : "a"(vcpu->host_vmcb) : "memory");
+	this_cpu()->hv = vcpu;
+	vcpu->apic_logical_id = apic_read(APIC_LOGICAL_ID);
+	vcpu->apic_logical_format = apic_read(APIC_LOGICAL_FORMAT);
 }

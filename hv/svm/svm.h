@@ -13,10 +13,13 @@ struct guest;
 /* Switch SVM on, GIF off for good, host save area in place. Context: once per CPU. */
 void svm_enable(void);
 
-/* A vCPU in the state that loaders start from: real values for nothing but the intercepts. */
-struct vcpu *svm_vcpu_create(struct guest *guest);
+/* vCPU @index in the state that loaders start from: real values for nothing but the intercepts. */
+struct vcpu *svm_vcpu_create(struct guest *guest, uint32_t index);
 
-/* Run the guest until it ends: guest->outcome says how. */
+/* The running CPU is the vCPU's from now on. Context: after svm_enable() on that CPU. */
+void svm_vcpu_attach(struct vcpu *vcpu);
+
+/* Run the guest until it ends: guest->outcome says how. All vCPUs have stopped then. */
 void svm_vcpu_run(struct vcpu *vcpu);
 
 /* --- for exit handlers --- */
@@ -62,6 +65,9 @@ void svm_gif_window(void);
 
 /* Whether the vCPU has Secure Virtual Machine's next-RIP, flush by ASID and so on. */
 bool svm_has(uint32_t feature);
+
+/* The library's last word before VMRUN. Called through smp_enter() if there are several vCPUs. */
+enum svm_next svm_enter(struct vcpu *vcpu);
 
 /* Called by switch.S after each exit. */
 int svm_exit(struct vcpu *vcpu);

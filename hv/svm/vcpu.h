@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <vmmu/audit.h>
 #include <vmmu/walk.h>
 
 #include "../emulate/decode.h"
@@ -99,6 +100,23 @@ struct walk_cache {
 	struct vmmu_walk_rules rules;
 };
 
+/* Counted by each vCPU for itself; the report adds them up. */
+struct vcpu_counts {
+	uint64_t mmio_reads, mmio_writes;           /* forwarded to devices */
+	uint64_t mmio_open_reads, mmio_open_writes; /* where nothing is */
+	uint64_t msr_reads_unknown, msr_writes_unknown;
+	uint64_t ports_refused;
+	uint64_t audit_runs;
+	uint64_t stress_steps;
+};
+
+/* Whether the vCPU has something to run. Written by its own CPU. */
+enum vcpu_state {
+	VCPU_RUNS,
+	VCPU_HALTED, /* HLT with interrupts off */
+	VCPU_WAITS,  /* after INIT, for STARTUP */
+};
+
 struct vcpu {
 	struct vmcb vmcb;
 	uint64_t regs[16]; /* as encoded: RCX is 1; 0 (RAX) and 4 (RSP) live in the VMCB */
@@ -106,8 +124,22 @@ struct vcpu {
 	uint64_t tsc_run;  /* at the last VMRUN */
 	uint64_t host_vmcb;
 
+	/* Several vCPUs (smp.h): written by others, or read by them. */
+	uint32_t inside;   /* number of the run that the CPU is in, 0: outside the guest */
+	uint32_t resting;  /* waits in the host for an NMI */
+	uint32_t requests; /* enum smp_request */
+	uint32_t startup_vector;
+	uint32_t kicked;  /* somebody sent an NMI */
+	uint32_t stopped; /* will not run again */
+
 	struct vmmu_vcpu *mmu;
 	struct guest *guest;
+	bool many;      /* there are others */
+	uint32_t index; /* in guest->vcpus, and number of its CPU */
+	uint32_t runs;  /* how often it was inside */
+	uint32_t apic_id;
+	uint32_t apic_logical_id, apic_logical_format; /* as last written */
+	enum vcpu_state state;
 	bool shadow;         /* no nested paging: CR0, CR3, CR4 and EFER in the VMCB are ours */
 	struct guest_cr cr;  /* shadow: the guest's; else unused. Read it by vcpu_cr0() and so on */
 	uint64_t *root;      /* field of the VMCB that takes the library's root */
@@ -116,7 +148,7 @@ struct vcpu {
 	bool delivering;     /* the exit came while an event was being delivered */
 	bool halting;        /* in HLT, waiting for an interrupt (INTR intercept is on) */
 	bool nmi_blocked;    /* the guest's NMI handler runs, until its IRET */
-	bool nmi_sources;    /* the guest routed an interrupt as NMI */
+	bool nmi_taken;      /* by the host, while the vCPU rested */
 	bool poll_control;   /* an NMI came without a letter: look again at each exit */
 	uint8_t halt_bytes;  /* length of that HLT */
 	uint32_t nmi_waiting; /* NMIs the guest sent to itself, not injected yet */
@@ -132,7 +164,9 @@ struct vcpu {
 	uint64_t string_gva; /* where the last string made a table go, its RIP, and exits then */
 	uint64_t string_rip, string_exits;
 	uint64_t exits;
-	uint64_t tsc_last; /* #VMEXIT of the exit before */
+	uint64_t tsc_entry; /* first VMRUN */
+	uint64_t tsc_end;   /* after the last exit */
+	uint64_t tsc_last;  /* #VMEXIT of the exit before */
 
 	/* Watchdog: what the last look saw. */
 	uint64_t watch_digest; /* of all registers */
@@ -145,6 +179,11 @@ struct vcpu {
 	uint64_t mtrr_fixed[11];
 	uint64_t mtrr_variable[16];
 	uint32_t lint1; /* the real one stays an NMI: the command's way in */
+
+	struct vcpu_counts counts;
+	struct vmmu_audit audit;  /* sampling */
+	uint64_t audit_countdown; /* exits until the next whole audit */
+	uint64_t stress_state;
 
 	struct cost cost[EXIT_KIND_COUNT + 1]; /* the last one: the first entry, no exit */
 };

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What comes from outside while the guest runs: NMIs with the command's requests, SMIs of the
- * firmware, INIT. All are intercepted and stay pending until GIF is on in the host.
+ * firmware, INIT; NMIs with which other CPUs ask for something (smp.c). All are intercepted and
+ * stay pending until GIF is on in the host.
  */
 #include "exits.h"
 
 #include "../guest/device.h"
 #include "../guest/guest.h"
 #include "../platform/platform.h"
+#include "smp.h"
 
 enum { STALL_LOOKS = 3 };
 
-/* Interrupts off, the same RIP, and no exit but the looks themselves. */
 /* A number that differs when any register differs: a loop that counts is no standstill. */
 static uint64_t registers_digest(const struct vcpu *vcpu)
 {
@@ -27,18 +28,44 @@ static uint64_t registers_digest(const struct vcpu *vcpu)
 	return digest;
 }
 
-static enum svm_next watch_look(struct vcpu *vcpu)
+/* Interrupts off, all registers the same, and no exit but the looks themselves. */
+void watch_registers(struct vcpu *vcpu)
 {
-	const struct vmcb_save *save = &vcpu->vmcb.save;
 	uint64_t digest = registers_digest(vcpu);
-	bool same = digest == vcpu->watch_digest && vcpu->exits == vcpu->watch_exits + 1 &&
-		    (save->rflags & RFLAGS_IF) == 0;
+	bool same = digest == vcpu->watch_digest && vcpu->exits == vcpu->watch_exits + 1;
+	uint32_t looks = same ? vcpu->watch_same + 1 : 1;
 
-	vcpu->watch_same = same ? vcpu->watch_same + 1 : 1;
+	if ((vcpu->vmcb.save.rflags & RFLAGS_IF) != 0)
+		looks = 0;
 	vcpu->watch_digest = digest;
 	vcpu->watch_exits = vcpu->exits;
-	if (vcpu->watch_same < STALL_LOOKS || (save->rflags & RFLAGS_IF) != 0) {
-		report_line("alive rip 0x%llx, %llu exits", (unsigned long long)save->rip,
+	__atomic_store_n(&vcpu->watch_same, looks, __ATOMIC_RELAXED);
+}
+
+/* The others are asked to look; what they saw counts from the next time on. */
+static bool all_stand_still(struct vcpu *vcpu)
+{
+	struct guest *guest = vcpu->guest;
+	bool still = vcpu->state != VCPU_RUNS || vcpu->watch_same >= STALL_LOOKS;
+
+	for (unsigned i = 0; i < guest->cpu_count; i++) {
+		struct vcpu *other = guest->vcpus[i];
+
+		if (other == vcpu)
+			continue;
+		if (__atomic_load_n(&other->resting, __ATOMIC_SEQ_CST) != 0)
+			continue;
+		still &= __atomic_load_n(&other->watch_same, __ATOMIC_RELAXED) >= STALL_LOOKS;
+		smp_request(other, SMP_LOOK);
+	}
+	return still;
+}
+
+static enum svm_next watch_look(struct vcpu *vcpu)
+{
+	watch_registers(vcpu);
+	if (!all_stand_still(vcpu)) {
+		report_line("alive rip 0x%llx, %llu exits", (unsigned long long)vcpu->vmcb.save.rip,
 			    (unsigned long long)vcpu->exits);
 		return SVM_RESUME;
 	}
@@ -76,23 +103,34 @@ enum svm_next watch_poll(struct vcpu *vcpu)
 	return next;
 }
 
+/* What an NMI was for that the host has taken. */
+enum svm_next watch_nmi(struct vcpu *vcpu)
+{
+	bool kicked = __atomic_exchange_n(&vcpu->kicked, 0, __ATOMIC_SEQ_CST) != 0;
+
+	if (vcpu->index == 0) {
+		vcpu->poll_control |= !kicked;
+		if (watch_poll(vcpu) == SVM_STOP)
+			return SVM_STOP;
+	}
+	/* Without a letter: the guest's own, if it has set up any; or the letter is late. */
+	if (!kicked && (vcpu->poll_control || vcpu->index != 0) && device_has_nmi_source(vcpu)) {
+		vcpu->poll_control = false;
+		svm_nmi_queue(vcpu);
+		svm_halt_end(vcpu);
+	}
+	return SVM_RESUME;
+}
+
 enum svm_next exit_nmi(struct vcpu *vcpu)
 {
 	vcpu->kind = EXIT_KIND_NMI;
 	svm_gif_window();
 	nmi_take();
-	/* It may have woken the guest from a HLT; if not, the HLT is still to be done. */
-	if (vcpu->halting && vcpu->vmcb.save.rip != vcpu->halt_rip)
-		svm_halt_end(vcpu);
-	vcpu->poll_control = true;
-	if (watch_poll(vcpu) == SVM_STOP)
-		return SVM_STOP;
-	/* Without a letter: the guest's own, if it has set up any; or the letter is late. */
-	if (vcpu->poll_control && device_has_nmi_source(vcpu)) {
-		vcpu->poll_control = false;
-		svm_nmi_queue(vcpu);
-	}
-	return SVM_RESUME;
+	/* It has ended a HLT that is not over for the guest. */
+	if (vcpu->halting)
+		vcpu->vmcb.save.rip = vcpu->halt_rip;
+	return watch_nmi(vcpu);
 }
 
 enum svm_next exit_smi(struct vcpu *vcpu)

@@ -240,13 +240,41 @@ def channels(world):
     expect_equal(data["modules"]["kernel"][0x202:0x206], "HdrS")
     args = data["args"]
     expect_equal(args[args.index("-append") + 1],
-                 "mmu=npt memory=67108864 huge=off audit=every=7 trace=on")
+                 "mmu=npt memory=67108864 huge=off audit=every=7 trace=on cpus=1 stress=off")
     expect_equal(args[args.index("-m") + 1], "164M")
     expect_equal(args[args.index("-icount") + 1], "shift=0,sleep=off")
     for word in ("isa-debug-exit,iobase=0xf4,iosize=4", "EPYC,+svm,+npt,+vgif,-rdrand",
                  "isa-debugcon,chardev=report,iobase=0xe9", "isa-serial,chardev=com2,index=1"):
         expect(word in args, word, "is missing")
     expect_equal((world.folder / "t").read_bytes(), b"abcdef")
+
+
+@test
+def processors(world):
+    """one thread for each of several processors, one for all when instructions are counted"""
+    saved = world.folder / "saved.json"
+    expected = [
+        ([], "tcg", None, "cpus=1 stress=off"),
+        (["--cpus", "1"], "tcg", None, "cpus=1 stress=off"),
+        (["--cpus", "8", "--stress"], "tcg,thread=multi", "8", "cpus=8 stress=on"),
+        (["--cpus", "4", "--icount"], "tcg", "4", "cpus=4 stress=off"),
+    ]
+    for options, accelerator, count, words in expected:
+        world.run("--kernel", "bz", *options, plan=[["save", str(saved)], *GOOD])
+        args = json.loads(saved.read_text())["args"]
+        expect_equal(args[args.index("-accel") + 1], accelerator)
+        expect_equal(args[args.index("-smp") + 1] if "-smp" in args else None, count)
+        expect(args[args.index("-append") + 1].endswith(" " + words), args)
+
+
+@test
+def all_processors_in_the_ok_line(world):
+    """a guest that has not found all its processors is not ok"""
+    four = swap(GOOD, "token=none", "token=none cpus=4")
+    expect_equal(world.run("--cpus", "4", plan=four).returncode, 0)
+    expect_failed(world.run("--cpus", "4", plan=GOOD), "token=none cpus=4")
+    expect_failed(world.run("--cpus", "2", plan=four), "token=none cpus=2")
+    expect_failed(world.run("--cpus", "1", plan=four), "token=none")
 
 
 @test

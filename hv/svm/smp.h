@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Several vCPUs, each on a CPU of its own for good. What one wants of another it writes as a
+ * request into the other's struct vcpu, then sends an NMI: the other leaves the guest, or wakes.
+ */
+#ifndef HV_SVM_SMP_H
+#define HV_SVM_SMP_H
+
+#include "svm.h"
+
+enum smp_request {
+	SMP_INIT = 1 << 0,
+	SMP_STARTUP = 1 << 1, /* vector in vcpu->startup_vector */
+	SMP_NMI = 1 << 2,     /* for the guest */
+	SMP_LOOK = 1 << 3,    /* look at the registers for the watchdog */
+};
+
+/* Ask another vCPU for something. Context: its own CPU, or any other; outside the guest. */
+void smp_request(struct vcpu *to, uint32_t what);
+
+/* Last thing before VMRUN if there are several vCPUs: requests, waiting, entry. */
+enum svm_next smp_enter(struct vcpu *vcpu);
+
+/* HLT with interrupts off: rest until an NMI or INIT comes; the last one to rest ends the guest. */
+void smp_halt(struct vcpu *vcpu, unsigned bytes);
+
+/* port->tlb_flush: returns when each vCPU that was in the guest has left it. */
+void smp_tlb_flush(struct guest *guest);
+
+/* This vCPU has ended: make the others end, too. Returns when they have. */
+void smp_stop(struct vcpu *vcpu);
+
+/* Bit per vCPU that a command of @vcpu to the local APIC reaches. */
+uint32_t smp_targets(const struct vcpu *vcpu, uint32_t command, uint32_t destination);
+
+/* The state after INIT: real mode; waits for STARTUP. */
+void smp_reset(struct vcpu *vcpu);
+
+#endif
