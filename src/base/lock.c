@@ -78,12 +78,25 @@ static void wait_for_readers(struct vmmu_rwlock *lock, const struct vmmu_port *p
 			vmmu_relax(port, host);
 }
 
+/*
+ * A writer that comes back at once would be faster than readers who have been waiting: they get a
+ * moment in which the lock is open. A bounded delay, not a wait.
+ */
+static void step_aside(struct vmmu_rwlock *lock)
+{
+	(void)atomic_clear(&lock->state, VMMU_RWLOCK_WANTED);
+	for (unsigned i = 0; i < 64; i++)
+		__builtin_ia32_pause();
+}
+
 void vmmu_rwlock_acquire(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
 {
 	if (VMMU_UNLIKELY(lock->foreign != NULL)) {
 		port->locks->acquire_exclusive(host, lock->foreign);
 		return;
 	}
+	if (VMMU_UNLIKELY(atomic_get(&lock->state) == VMMU_RWLOCK_WANTED))
+		step_aside(lock);
 	for (;;) {
 		uint64_t seen = atomic_get(&lock->state);
 
