@@ -47,6 +47,8 @@ uint32_t vmmu_vcpu_index(const struct vmmu_vcpu *vcpu);
  * guest's run at once instead of being lost.
  * If the root has to be made anew it may allocate and wait for the VM's lock, so a tlb_flush must
  * never wait for a CPU that is not between enter and leave.
+ * A flush that @entry asks for is owed at once, even if the vCPU leaves again before the guest has
+ * run: it is asked for only once.
  * Checks at each call that the root is the one this vCPU must run on.
  * Context: the vCPU's thread. No sleep unless page_alloc does (first entry, new root).
  * Return:  VMMU_OK; VMMU_ENOMEM, no root: not running, make room and call again;
