@@ -37,6 +37,18 @@ static inline void vmmu_epoch_leave(struct vmmu_reader *reader)
 	atomic_put_release(&reader->in, 0); /* pairs with vmmu_epoch_try_advance() */
 }
 
+/* A read section that shares the built-in lock. False: somebody wants it exclusively; then neither
+ * is entered. Pairs with wait_for_readers() in lock.c. */
+static inline bool vmmu_epoch_enter_sharing(struct vmmu_epoch *epoch, struct vmmu_reader *reader,
+					    const struct vmmu_rwlock *lock)
+{
+	vmmu_epoch_enter(epoch, reader, VMMU_READER_SHARES);
+	if (VMMU_LIKELY(vmmu_rwlock_is_open(lock)))
+		return true;
+	vmmu_epoch_leave(reader);
+	return false;
+}
+
 /* Read sections of other threads. Return: ticket for the leave. */
 unsigned vmmu_epoch_enter_outside(struct vmmu_epoch *epoch);
 void vmmu_epoch_leave_outside(struct vmmu_epoch *epoch, unsigned ticket);

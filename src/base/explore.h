@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Only in builds of tests/explore and bench/scale (VMMU_TEST_EXPLORE): each access to shared memory first asks a
- * scheduler, which may let another thread run. Included by base/atomic.h and by nothing else.
+ * Only in builds of tests/explore and bench/scale (VMMU_TEST_EXPLORE): each access to shared memory
+ * first asks a scheduler, which may let another thread run. Included by base/atomic.h and by
+ * nothing else.
  */
 #ifndef VMMU_BASE_EXPLORE_H
 #define VMMU_BASE_EXPLORE_H

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/lock.h"
 
-#include "base/mutate.h"
-
 void vmmu_relax(const struct vmmu_port *port, void *host)
 {
 	if (port->relax)

@@ -15,6 +15,7 @@
 
 #include "base/annotate.h"
 #include "base/atomic.h"
+#include "base/mutate.h"
 
 /*
  * What a vCPU announces: the epoch that it reads in (epoch.h), and whether it holds the lock
@@ -44,7 +45,8 @@ void vmmu_rwlock_fini(struct vmmu_rwlock *lock, const struct vmmu_port *port, vo
 /* Is nobody there who wants it exclusively? Never true of a foreign lock. */
 static inline bool vmmu_rwlock_is_open(const struct vmmu_rwlock *lock)
 {
-	return !(atomic_get_ordered(&lock->state) & (VMMU_RWLOCK_WRITER | VMMU_RWLOCK_WAITS));
+	return !(atomic_get_ordered(&lock->state) & (VMMU_RWLOCK_WRITER | VMMU_RWLOCK_WAITS)) ||
+	       VMMU_MUTANT(LOCK_BARGES);
 }
 
 /* Does anybody wait for it? Asked by its holder, who may want to pause. */

@@ -109,16 +109,6 @@ void vmmu_reading_end(struct vmmu_task *task) VMMU_NO_ANALYSIS
 		vmmu_epoch_leave_outside(&task->vm->epoch, task->ticket);
 }
 
-/* Announced, and nobody wants the lock exclusively: then it is held. See wait_for_readers(). */
-static inline bool announce_shared(struct vmmu_task *task)
-{
-	vmmu_epoch_enter(&task->vm->epoch, &task->vcpu->reader, VMMU_READER_SHARES);
-	if (VMMU_LIKELY(vmmu_rwlock_is_open(&task->vm->mmu_lock)))
-		return true;
-	vmmu_epoch_leave(&task->vcpu->reader);
-	return false;
-}
-
 static inline bool is_announced(const struct vmmu_task *task)
 {
 	return VMMU_LIKELY(task->vcpu != NULL) && VMMU_LIKELY(!task->vm->mmu_lock.foreign);
@@ -129,7 +119,8 @@ void vmmu_section_begin_shared(struct vmmu_task *task) VMMU_NO_ANALYSIS
 	struct vmmu_vm *vm = task->vm;
 
 	if (is_announced(task)) {
-		while (VMMU_UNLIKELY(!announce_shared(task)))
+		while (VMMU_UNLIKELY(
+			!vmmu_epoch_enter_sharing(&vm->epoch, &task->vcpu->reader, &vm->mmu_lock)))
 			vmmu_rwlock_wait_open(&vm->mmu_lock, vm->port, vm->host);
 		return;
 	}

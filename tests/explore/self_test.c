@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/atomic.h"
-#include "base/lock.h"
+#include "base/epoch.h"
 #include "base/mutate.h"
 #include "explore.h"
 
@@ -18,6 +18,8 @@ enum vmmu_mutant vmmu_mutant;
 
 static vmmu_atomic_t counter, other, flag, lock_a, lock_b;
 static struct vmmu_rwlock rwlock;
+static struct vmmu_epoch epoch;
+static struct vmmu_reader reader; /* of a vCPU */
 static unsigned inside_shared, inside_exclusive;
 static const char *wrong;
 
@@ -35,6 +37,9 @@ static void reset(void)
 	inside_shared = inside_exclusive = 0;
 	wrong = NULL;
 	(void)vmmu_rwlock_init(&rwlock, &port, NULL);
+	vmmu_epoch_init(&epoch);
+	reader = (struct vmmu_reader){0};
+	rwlock.readers = &reader;
 }
 
 static struct explore_result explore(const struct explore_test *test, unsigned bound)
@@ -298,16 +303,30 @@ static void waiting_for_what_nobody_does_is_a_deadlock(void **state)
 
 /* ---- the built-in read-write lock ---- */
 
-static void hold_shared(void)
+static void be_inside(void)
 {
-	vmmu_rwlock_acquire_shared(&rwlock, &port, NULL);
 	inside_shared++;
 	(void)atomic_get(&counter); /* somebody may come in here */
 	if (inside_exclusive)
 		wrong = "a reader beside a writer";
 	(void)atomic_get(&counter);
 	inside_shared--;
+}
+
+static void hold_shared(void)
+{
+	vmmu_rwlock_acquire_shared(&rwlock, &port, NULL);
+	be_inside();
 	vmmu_rwlock_release_shared(&rwlock, &port, NULL);
+}
+
+/* As a vCPU does. */
+static void hold_announced(void)
+{
+	while (!vmmu_epoch_enter_sharing(&epoch, &reader, &rwlock))
+		vmmu_rwlock_wait_open(&rwlock, &port, NULL);
+	be_inside();
+	vmmu_epoch_leave(&reader);
 }
 
 static void hold_exclusive(void)
@@ -326,7 +345,10 @@ static const char *lock_is_free(void)
 {
 	if (wrong)
 		return wrong;
-	return rwlock.state.v & ~VMMU_RWLOCK_WAITS ? "the lock is still held" : NULL;
+	/* Marks of those who waited may stay until the next writer. */
+	if (rwlock.state.v & ~(VMMU_RWLOCK_WAITS | VMMU_RWLOCK_WANTED) || reader.in.v)
+		return "the lock is still held";
+	return NULL;
 }
 
 static void the_lock_keeps_writers_alone(void **state)
@@ -350,7 +372,18 @@ static void the_lock_keeps_writers_alone(void **state)
 	assert_false(r.failed);
 	printf("# | read-write lock, 1 writer and 2 readers: %llu schedules\n",
 	       (unsigned long long)r.schedules);
+	test.thread[0] = hold_announced;
+	r = explore(&test, 3);
+	assert_false(r.failed);
+	printf("# | the same with a vCPU among the readers: %llu schedules\n",
+	       (unsigned long long)r.schedules);
+	test.thread[1] = hold_exclusive;
+	r = explore(&test, 3);
+	assert_false(r.failed);
+	printf("# | 2 writers and a vCPU: %llu schedules\n", (unsigned long long)r.schedules);
 	vmmu_mutant = VMMU_MUTANT_LOCK_BARGES;
+	assert_true(explore(&test, 3).failed);
+	test.thread[0] = hold_shared;
 	assert_true(explore(&test, 3).failed);
 	vmmu_mutant = VMMU_MUTANT_NONE;
 }
