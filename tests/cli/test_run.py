@@ -183,7 +183,7 @@ def mediated_device(world):
         expect_equal(world.run("--guest", guest, plan=plan).returncode, 0)
         args = json.loads((world.folder / "saved").read_text())["args"]
         expect_equal(args[args.index("-append") + 1],
-                     f"mmu=npt memory={512 << 20} huge=on audit=off trace=off{word}")
+                     f"mmu=npt memory={512 << 20} huge=on audit=off trace=off cpus=1 stress=off{word}")
     for key, words in (("mismatches", "3 mismatches"), ("stale", "3 stale"),
                        ("strays", "3 stray")):
         plan = swap(GOOD, "value audit.findings 0",

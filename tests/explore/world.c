@@ -460,6 +460,7 @@ static void take_defaults(struct world_options *o)
 void world_new(const struct world_options *options)
 {
 	struct sim_vm_options sim;
+	struct vmmu_reader *readers;
 
 	memset(&world, 0, sizeof(world));
 	world.options = *options;
@@ -484,8 +485,10 @@ void world_new(const struct world_options *options)
 	world.sim->port.trace = NULL; /* would order everything */
 	if (!world.options.builtin_locks) {
 		world.sim->port.locks = &locks;
+		readers = world.sim->vm->mmu_lock.readers; /* the vCPUs are there already */
 		need(vmmu_rwlock_init(&world.sim->vm->mmu_lock, &world.sim->port, world.sim),
 		     "a lock");
+		world.sim->vm->mmu_lock.readers = readers;
 	}
 	name_pages(sim.machine.frame_count);
 	explore_memory = &memory;
