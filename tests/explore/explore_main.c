@@ -16,8 +16,8 @@
 
 enum vmmu_mutant vmmu_mutant;
 
-static const struct scenario *const lists[] = {scenarios_fault, scenarios_host, scenarios_slot,
-					       scenarios_root};
+static const struct scenario *const lists[] = {scenarios_fault, scenarios_harvest, scenarios_host,
+					       scenarios_slot, scenarios_root};
 #define RUNS_MAX 3000000u
 #define LINES_MAX 200u
 

@@ -17,7 +17,7 @@ struct scenario {
 	unsigned fail_allocations; /* also with each of the first so many failing */
 };
 
-extern const struct scenario scenarios_fault[], scenarios_host[], scenarios_slot[],
-	scenarios_root[];
+extern const struct scenario scenarios_fault[], scenarios_harvest[], scenarios_host[],
+	scenarios_slot[], scenarios_root[];
 
 #endif
