@@ -51,9 +51,10 @@ struct guest {
 
 	bool exit_work; /* something is to be done at every exit: audit, stress */
 
-	uint64_t flushes; /* remote flushes begun; svm/smp.c */
-	uint64_t wakes;   /* requests, and ends of rests */
-	bool nmi_sources; /* the guest routed an interrupt as NMI */
+	uint64_t flushes;  /* remote flushes begun; svm/smp.c */
+	uint32_t auditing; /* somebody audits: nobody writes untold */
+	uint64_t wakes;    /* requests, and ends of rests */
+	bool nmi_sources;  /* the guest routed an interrupt as NMI */
 
 	uint64_t audit_findings; /* counted with the library's lock held */
 };

@@ -6,6 +6,7 @@
 #include "mmio.h"
 
 #include "../emulate/execute.h"
+#include "../svm/smp.h"
 #include "access.h"
 #include "device.h"
 #include "guest.h"
@@ -157,8 +158,10 @@ static void piece_write(struct vcpu *vcpu, const struct piece *piece, const uint
 		device_write(vcpu, piece->gpa, piece->bytes, from);
 		return;
 	}
+	smp_tell_begin(vcpu);
 	store(at, from, piece->bytes);
 	memory_written(vcpu, piece);
+	smp_tell_end(vcpu);
 }
 
 static enum emu_result op_fetch(void *context, const struct emu_access *access, void *value)
@@ -257,10 +260,14 @@ static enum emu_result op_compare_exchange(void *context, const struct emu_acces
 		return EMU_ACCESS_FAULT;
 	if (count == 1)
 		at = guest_pointer(&task->vcpu->guest->memory, pieces[0].gpa, GUEST_WRITE);
-	if (at == NULL || !exchange(at, access->bytes, expected, desired, &same))
+	smp_tell_begin(task->vcpu);
+	if (at == NULL || !exchange(at, access->bytes, expected, desired, &same)) {
+		smp_tell_end(task->vcpu);
 		return op_write(context, access, desired);
+	}
 	if (same)
 		memory_written(task->vcpu, &pieces[0]);
+	smp_tell_end(task->vcpu);
 	return same ? EMU_ACCESS_OK : EMU_ACCESS_RETRY;
 }
 

@@ -222,11 +222,15 @@ static void finding_report(void *context, const struct vmmu_finding *finding)
 void port_audit(struct vcpu *vcpu)
 {
 	vcpu->counts.audit_runs++;
+	smp_audit_begin(vcpu);
 	vmmu_audit(vcpu->guest->vm, finding_report, vcpu->guest);
+	smp_audit_end(vcpu);
 }
 
 void port_audit_step(struct vcpu *vcpu)
 {
+	smp_audit_begin(vcpu);
 	vmmu_audit_step(vcpu->guest->vm, &vcpu->audit, AUDIT_STEP_TABLES, finding_report,
 			vcpu->guest);
+	smp_audit_end(vcpu);
 }

@@ -11,6 +11,7 @@
 #include "../guest/guest.h"
 #include "../guest/mmio.h"
 #include "code.h"
+#include "smp.h"
 
 #define RFLAGS_AC (UINT64_C(1) << 18)
 
@@ -68,12 +69,14 @@ static bool table_write_short(struct vcpu *vcpu, const struct vmmu_shadow_result
 	at = guest_pointer(&vcpu->guest->memory, result->gpa.addr, GUEST_WRITE);
 	if (at == NULL)
 		return false;
+	smp_tell_begin(vcpu);
 	if (store.bytes == 8)
 		__atomic_store_n((uint64_t *)(void *)at, store.value, __ATOMIC_SEQ_CST);
 	else
 		__atomic_store_n((uint32_t *)(void *)at, (uint32_t)store.value, __ATOMIC_SEQ_CST);
 	/* A dead VM is noticed at the next entry. */
 	HV_ASSERT(vmmu_guest_written(vcpu->guest->vm, 0, result->gpa, store.bytes) != VMMU_EINVAL);
+	smp_tell_end(vcpu);
 	svm_skip(vcpu, store.length);
 	return true;
 }

@@ -366,6 +366,51 @@ void smp_tlb_flush(struct guest *guest)
 	}
 }
 
+/* --- writes that are told, and audits --- */
+
+/* Both write first and read then: who audits waits for those who tell, others wait for him. */
+void smp_tell_begin(struct vcpu *vcpu)
+{
+	struct guest *guest = vcpu->guest;
+
+	while (vcpu->many) {
+		__atomic_store_n(&vcpu->telling, 1, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&guest->auditing, __ATOMIC_SEQ_CST) == 0)
+			return;
+		__atomic_store_n(&vcpu->telling, 0, __ATOMIC_SEQ_CST);
+		while (__atomic_load_n(&guest->auditing, __ATOMIC_SEQ_CST) != 0)
+			cpu_relax();
+	}
+}
+
+void smp_tell_end(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->telling, 0, __ATOMIC_SEQ_CST);
+}
+
+void smp_audit_begin(struct vcpu *vcpu)
+{
+	struct guest *guest = vcpu->guest;
+
+	while (__atomic_exchange_n(&guest->auditing, 1, __ATOMIC_SEQ_CST) != 0)
+		cpu_relax();
+	for (unsigned i = 0; i < guest->cpu_count; i++)
+		while (__atomic_load_n(&guest->vcpus[i]->telling, __ATOMIC_SEQ_CST) != 0)
+			cpu_relax();
+}
+
+void smp_audit_end(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->guest->auditing, 0, __ATOMIC_SEQ_CST);
+}
+
+void smp_look_again(struct guest *guest)
+{
+	for (unsigned i = 1; i < guest->cpu_count; i++)
+		if (is_reachable(guest->vcpus[i]))
+			kick(guest->vcpus[i]);
+}
+
 static bool has_stopped(const struct vcpu *vcpu)
 {
 	return __atomic_load_n(&vcpu->stopped, __ATOMIC_SEQ_CST) != 0;

@@ -27,6 +27,19 @@ void smp_halt(struct vcpu *vcpu, unsigned bytes);
 /* port->tlb_flush: returns when each vCPU that was in the guest has left it. */
 void smp_tlb_flush(struct guest *guest);
 
+/*
+ * Around a write on the guest's behalf, until the library has been told: in between an audit would
+ * find a table that differs from the guest's. Context: no locks.
+ */
+void smp_tell_begin(struct vcpu *vcpu);
+void smp_tell_end(struct vcpu *vcpu);
+/* Around an audit. */
+void smp_audit_begin(struct vcpu *vcpu);
+void smp_audit_end(struct vcpu *vcpu);
+
+/* Have the others look once more at what their local APICs hold. */
+void smp_look_again(struct guest *guest);
+
 /* This vCPU has ended: make the others end, too. Returns when they have. */
 void smp_stop(struct vcpu *vcpu);
 

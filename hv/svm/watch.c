@@ -64,6 +64,9 @@ static bool all_stand_still(struct vcpu *vcpu)
 static enum svm_next watch_look(struct vcpu *vcpu)
 {
 	watch_registers(vcpu);
+	/* An interrupt that the machine lost while a CPU was on its way into a HLT is found again.
+	 */
+	smp_look_again(vcpu->guest);
 	if (!all_stand_still(vcpu)) {
 		report_line("alive rip 0x%llx, %llu exits", (unsigned long long)vcpu->vmcb.save.rip,
 			    (unsigned long long)vcpu->exits);

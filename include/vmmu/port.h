@@ -6,6 +6,8 @@
  *
  * @host in every call is the pointer that was given to vmmu_vm_create().
  * No callback may call back into vmmu. Where "may sleep" is not said, it must not.
+ * Callbacks run on several threads at once, also those that are called with a lock held: faults,
+ * vmmu_work() and vmmu_harvest_dirty() share it. Count and set bits atomically.
  */
 #ifndef VMMU_PORT_H
 #define VMMU_PORT_H

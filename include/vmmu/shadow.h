@@ -4,7 +4,10 @@
  * The embedder intercepts page faults, MOV to CR0, CR3, CR4, EFER, INVLPG, INVPCID and tells them
  * here; the hardware runs on entry.root with CR0.PG, CR0.WP, CR4.PAE and EFER.NXE set whatever
  * the guest has, and with the guest's CR4.SMEP, SMAP, PKE, LA57 and EFER.LME; SMEP, SMAP and PKE
- * are off while the guest's paging is. Outside long mode CR3 has 32 bits: the pages that page_alloc
+ * are off while the guest's paging is. Writes to a frame with the guest's tables by any other way
+ * than a CPU in the same space - another slot over the same memory, the other space, a device - are
+ * told by vmmu_guest_written() for the frame that holds the tables.
+ * Outside long mode CR3 has 32 bits: the pages that page_alloc
  * gives must lie below 4 GiB then.
  */
 #ifndef VMMU_SHADOW_H

@@ -14,7 +14,7 @@
  * Callbacks run in the thread that told the access, without any lock of vmmu: they may sleep,
  * take the client's own locks, and call vmmu_track_add(), vmmu_track_remove() and the rest of this
  * header but vmmu_tracker_unregister() of the tracker that is being called (it would wait for
- * itself), and no slot changes.
+ * itself), or of one whose callback waits for this one; and no slot changes.
  */
 #ifndef VMMU_TRACK_H
 #define VMMU_TRACK_H
@@ -102,7 +102,9 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_track_remove(struct vmmu_vm *vm, vmmu_track
  * write only, and let the guest write freely after it.
  * @on: false goes back to telling every write. Frames that are not tracked for writes are ENOENT.
  * vmmu_track_rearm() - the client is about to read the frame again: take the right to write away
- * once more, and tell the next write. Does nothing to frames that have not been written.
+ * once more, and tell the next write. Does nothing to frames that have not been written. A frame
+ * that was written stays writable to the guest until then, also if vmmu_track_add() counts it
+ * again.
  * Return: as vmmu_track_remove().
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_track_once(struct vmmu_vm *vm, vmmu_tracker_id_t id,

@@ -77,7 +77,6 @@ void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
 		vmmu_panic(vm, "vmmu_vcpu_destroy() of a vCPU that is in the guest");
 	if (vm->config.format == VMMU_FORMAT_SHADOW)
 		vmmu_shadow_vcpu_fini(vcpu);
-	vmmu_cache_drain(vm, &vcpu->cache);
 	vmmu_section_begin(&task);
 	if (vcpu->root)
 		vmmu_root_put(&task, vcpu->root);
@@ -85,6 +84,9 @@ void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
 		(void)atomic_plus(&vm->stats[i], atomic_get(&vcpu->stats[i]));
 	unlink_vcpu(vm, vcpu);
 	vmmu_section_end(&task);
+	/* Not before: those who shared the lock until then may stand on a table that was withdrawn,
+	 * and it must not come to another bucket of the index meanwhile. */
+	vmmu_cache_drain(vm, &vcpu->cache);
 	vm->port->page_free(vm->host, vcpu->self);
 	vmmu_table_collect(vm);
 }

@@ -49,11 +49,14 @@ static inline bool vmmu_rwlock_is_open(const struct vmmu_rwlock *lock)
 	       VMMU_MUTANT(LOCK_BARGES);
 }
 
-/* Does anybody wait for it? Asked by its holder, who may want to pause. */
-static inline bool vmmu_rwlock_is_wanted(const struct vmmu_rwlock *lock)
+/* Does anybody wait for it? Asked by its holder, who may want to pause. Readers wait for writers
+ * only. */
+static inline bool vmmu_rwlock_is_wanted(const struct vmmu_rwlock *lock, bool shares)
 {
-	return !lock->foreign &&
-	       (atomic_get(&lock->state) & (VMMU_RWLOCK_WAITS | VMMU_RWLOCK_WANTED));
+	uint64_t marks = shares ? VMMU_RWLOCK_WRITER | VMMU_RWLOCK_WAITS
+				: VMMU_RWLOCK_WAITS | VMMU_RWLOCK_WANTED;
+
+	return !lock->foreign && (atomic_get(&lock->state) & marks);
 }
 
 /* Wait until it is open. Goes without a result: somebody may be faster. */

@@ -161,13 +161,14 @@ void vmmu_section_settle(struct vmmu_task *task)
 /* Steps between two looks at who waits: flushes that pausing makes due cost more than waiting. */
 #define STEPS_PER_LOOK 128u
 
-bool vmmu_section_wants_pause(struct vmmu_task *task)
+bool vmmu_section_wants_pause(struct vmmu_task *task, bool shares)
 {
 	const struct vmmu_port *port = task->vm->port;
 
 	if (port->should_yield && port->should_yield(task->vm->host))
 		return true;
-	return ++task->steps % STEPS_PER_LOOK == 0 && vmmu_rwlock_is_wanted(&task->vm->mmu_lock);
+	return ++task->steps % STEPS_PER_LOOK == 0 &&
+	       vmmu_rwlock_is_wanted(&task->vm->mmu_lock, shares);
 }
 
 void vmmu_section_yield(struct vmmu_task *task)
@@ -183,7 +184,7 @@ void vmmu_section_yield(struct vmmu_task *task)
 
 bool vmmu_section_pause(struct vmmu_task *task) VMMU_NO_ANALYSIS
 {
-	if (!vmmu_section_wants_pause(task))
+	if (!vmmu_section_wants_pause(task, false))
 		return false;
 	if (!VMMU_MUTANT(PAUSE_UNPAID))
 		pay_if_owed(task);
@@ -195,7 +196,7 @@ bool vmmu_section_pause(struct vmmu_task *task) VMMU_NO_ANALYSIS
 
 bool vmmu_section_pause_shared(struct vmmu_task *task) VMMU_NO_ANALYSIS
 {
-	if (!vmmu_section_wants_pause(task))
+	if (!vmmu_section_wants_pause(task, true))
 		return false;
 	vmmu_section_end_shared(task);
 	vmmu_section_yield(task);

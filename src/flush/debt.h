@@ -48,7 +48,8 @@ void vmmu_section_end(struct vmmu_task *task) VMMU_RELEASE(vmmu_mmu_lock);
  * Return: true if it was let go: everything seen before may have changed.
  */
 bool vmmu_section_pause(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
-bool vmmu_section_wants_pause(struct vmmu_task *task);
+/* @shares: the lock is held shared. */
+bool vmmu_section_wants_pause(struct vmmu_task *task, bool shares);
 /* Between two sections of one operation. */
 void vmmu_section_yield(struct vmmu_task *task);
 bool vmmu_section_pause_shared(struct vmmu_task *task)

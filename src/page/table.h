@@ -121,7 +121,11 @@ static inline struct vmmu_sp *vmmu_table_next(const struct vmmu_sp *sp)
 	return (struct vmmu_sp *)(uintptr_t)atomic_get_acquire(&sp->in_bucket);
 }
 
-/* Table of a frame, or NULL. Context: mmu lock in any mode. */
+/*
+ * Table of a frame, or NULL. Context: mmu lock in any mode. Goes without the bucket's lock: what
+ * comes off a chain while the lock is shared keeps its place until the lock is let go, and a
+ * withdrawn table stays in its vCPU's cache, from where it comes back to the same chain.
+ */
 struct vmmu_sp *vmmu_table_find(struct vmmu_vm *vm, vmmu_pfn_t pfn);
 
 /* Free what no reader can see any more. Context: no locks. */

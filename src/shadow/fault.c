@@ -359,7 +359,8 @@ static bool short_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 	bool is_fault;
 	uint64_t gpte;
 
-	if (!s || (top && top != -1))
+	/* With a second space there may be other ways to write a table: then all are walked. */
+	if (!s || (top && top != -1) || f->task->vm->config.spaces > 1)
 		return false;
 	gpte = shade_is_mirror(s) ? gpte_of_page(f, s) : gpte_of_piece(f, s);
 	f->result->error_code = error_of(f, s, gpte, &is_fault);

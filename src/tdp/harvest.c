@@ -102,6 +102,10 @@ void vmmu_tdp_harvest_accessed(struct vmmu_task *task, struct vmmu_harvest *h)
 	}
 	while (start < h->range.end.n && !vm_is_dead(task->vm))
 		start = age_some(task, h, start);
+	if (VMMU_UNLIKELY(task->debt.owed)) { /* killed where no section was */
+		vmmu_section_begin_shared(task);
+		vmmu_section_end_shared(task);
+	}
 }
 
 /* ---- dirty ---- */
@@ -147,7 +151,7 @@ static uint64_t clean_some(struct vmmu_task *task, struct vmmu_harvest *h, uint6
 			if (r->role.space == task->space)
 				clean_root(task, r, h, (struct vmmu_gfn_range){{next}, {stop}});
 		start = stop;
-		if (vmmu_section_wants_pause(task))
+		if (vmmu_section_wants_pause(task, true))
 			break;
 	}
 	return start;
