@@ -71,6 +71,13 @@ static inline uint64_t atomic_clear(vmmu_atomic_t *a, uint64_t bits)
 	return atomic_fetch_and_explicit(&a->v, ~bits, memory_order_seq_cst);
 }
 
+/* Full barrier; returns the old value. */
+static inline uint64_t atomic_set(vmmu_atomic_t *a, uint64_t bits)
+{
+	VMMU_POINT();
+	return atomic_fetch_or_explicit(&a->v, bits, memory_order_seq_cst);
+}
+
 /* Full barrier on success; on failure *old is what is there now. */
 static inline bool atomic_cas(vmmu_atomic_t *a, uint64_t *old, uint64_t value)
 {
