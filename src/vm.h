@@ -59,7 +59,8 @@ struct vmmu_page_log {
 };
 _Static_assert(sizeof(struct vmmu_page_log) <= VMMU_PAGE_BYTES, "a page log is one page");
 
-/* What shadow paging knows of the guest frames of a space. mmu lock, exclusive. */
+/* What shadow paging knows of the guest frames of a space. mmu lock, exclusive, to change; but
+ * lists of leaves grow under the shared lock, too. */
 struct vmmu_frames {
 	struct vmmu_framemap rmap[VMMU_LEAF_SIZES]; /* leaves, by size: list head */
 	struct vmmu_framemap tables;                /* mirrors of the frame: list head */
@@ -234,7 +235,8 @@ static inline void stat_add(struct vmmu_task *task, enum vmmu_stat stat, uint64_
 
 /* As vmmu_shadow_slot(), without a call when it is the slot of the last look-up. */
 static inline const struct vmmu_slot *shadow_slot(struct vmmu_task *task, unsigned space,
-						  vmmu_gfn_t gfn) VMMU_REQUIRES(vmmu_mmu_lock)
+						  vmmu_gfn_t gfn)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	struct vmmu_vcpu *vcpu = task->vcpu;
 
@@ -244,6 +246,14 @@ static inline const struct vmmu_slot *shadow_slot(struct vmmu_task *task, unsign
 	    VMMU_LIKELY(vcpu->slot_generation == atomic_get(&task->vm->spaces[space].generation)))
 		return &vcpu->slot;
 	return vmmu_shadow_slot(task, space, gfn);
+}
+
+/* The frame that the table mirrors, if it is known where that is now; else NULL. */
+static inline const uint8_t *shade_known_frame(const struct vmmu_vm *vm, const struct vmmu_shade *s)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	/* Slots take the tables in them along when they go; only the host may move the page. */
+	return VMMU_LIKELY(s->frame_begun == vm->invalidations.begun) ? s->frame : NULL;
 }
 
 /* Is the vCPU's root valid, and of the role that the vCPU has now (I8)? */

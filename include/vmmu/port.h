@@ -125,15 +125,15 @@ struct vmmu_port {
 
 	/**
 	 * guest_page_now - what guest_page would answer for one frame, if it is at hand.
-	 * Called with a lock held: must not sleep. False: not at hand. Only for shadow paging,
-	 * and there mandatory if guest_page is set.
+	 * Called with a lock held, by several vCPUs at the same time: must not sleep. False: not
+	 * at hand. Only for shadow paging, and there mandatory if guest_page is set.
 	 */
 	bool (*guest_page_now)(void *host, uint64_t host_address, struct vmmu_page *page);
 
 	/**
 	 * guest_map - address of a guest page's frame in the library's address space, to read the
 	 * guest's page tables. Good until the host takes the page away. Mandatory for shadow
-	 * paging. Called with a lock held.
+	 * paging. Called with a lock held, by several vCPUs at the same time.
 	 */
 	void *(*guest_map)(void *host, vmmu_pfn_t pfn);
 
@@ -148,7 +148,8 @@ struct vmmu_port {
 	/**
 	 * page_accessed, page_dirty - hand over what the hardware recorded in a leaf that
 	 * goes away: guest frames first.. were read (@pfn is the host frame of @first), or
-	 * written. Dirty may be told twice, is never lost. Called with a lock held.
+	 * written. Dirty may be told twice, is never lost. Called with a lock held, by several
+	 * threads at the same time.
 	 */
 	void (*page_accessed)(void *host, vmmu_gfn_t first, uint64_t frames, vmmu_pfn_t pfn);
 	void (*page_dirty)(void *host, vmmu_gfn_t first, uint64_t frames, vmmu_pfn_t pfn);

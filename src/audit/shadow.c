@@ -110,7 +110,7 @@ static void check_entry(struct vmmu_auditor *a, struct vmmu_shade *s, unsigned i
 		.level = s->sp.role.level,
 		.old = shade_get(s, index),
 	};
-	bool filled = s->filled[index / 64] >> (index % 64) & 1u;
+	bool filled = shade_is_filled(s, index);
 	const char *problem;
 
 	a->entries++;

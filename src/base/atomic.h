@@ -74,6 +74,13 @@ static inline uint64_t atomic_clear(vmmu_atomic_t *a, uint64_t bits)
 	return atomic_fetch_and_explicit(&a->v, ~bits, memory_order_seq_cst);
 }
 
+/* Full barrier; returns the old value. */
+static inline uint64_t atomic_set(vmmu_atomic_t *a, uint64_t bits)
+{
+	VMMU_POINT_WRITE(a);
+	return atomic_fetch_or_explicit(&a->v, bits, memory_order_seq_cst);
+}
+
 /* Full barrier on success; on failure *old is what is there now. */
 static inline bool atomic_cas(vmmu_atomic_t *a, uint64_t *old, uint64_t value)
 {
@@ -98,6 +105,7 @@ static inline void atomic_own_plus(vmmu_atomic_t *a, uint64_t n)
 #define atomic_put_release(a, value) (VMMU_POINT_HERE("put"), (atomic_put_release)(a, value))
 #define atomic_swap(a, value) (VMMU_POINT_HERE("swap"), (atomic_swap)(a, value))
 #define atomic_plus(a, n) (VMMU_POINT_HERE("plus"), (atomic_plus)(a, n))
+#define atomic_set(a, bits) (VMMU_POINT_HERE("set"), (atomic_set)(a, bits))
 #define atomic_clear(a, bits) (VMMU_POINT_HERE("clear"), (atomic_clear)(a, bits))
 #define atomic_cas(a, old, value) (VMMU_POINT_HERE("cas"), (atomic_cas)(a, old, value))
 #endif

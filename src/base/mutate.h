@@ -54,6 +54,7 @@
 	X(TRACK_BELOW_ZERO, "removing what was never added is not refused")                        \
 	X(TRACK_MARKS, "accessed and dirty bits that the library sets are not told")               \
 	X(TRACK_UNSYNC, "a tracked page table becomes unsync")                                     \
+	X(TRACK_FILL, "faults that go side by side overlook what is tracked")                      \
 	X(TRACK_LATE, "shadow tables follow a write before clients hear of it")
 
 #define VMMU_SHADOW_MUTANTS(X)                                                                     \
@@ -99,6 +100,10 @@
 	X(DEVICE_OVER_LEAF, "a device entry is stored over a leaf that is not withdrawn")          \
 	X(DEVICE_KEPT, "a device entry is kept when the guest flushes")                            \
 	X(DEVICE_OUTDATED, "a shadow entry for a device is believed when the slots have changed")  \
+	X(FILL_UNCLAIMED, "two faults at once fill the same entry")                                \
+	X(FILL_UNLISTED, "a leaf filled beside others is on no reverse map")                       \
+	X(FILL_TABLE, "faults that go side by side let the guest write its tables")                \
+	X(FILL_OTHER_WIDTH, "marks made beside others leave tables of another width")              \
 	X(DEVICE_RIGHTS, "a shadow entry for a device lets everybody pass")
 
 #define VMMU_MUTANTS(X) VMMU_TDP_MUTANTS(X) VMMU_SHADOW_MUTANTS(X) VMMU_TRACK_MUTANTS(X)

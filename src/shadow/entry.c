@@ -11,6 +11,17 @@ static void list_add(vmmu_link_t *head, struct vmmu_shade *s, unsigned index)
 	*head = link_of(s, index);
 }
 
+/* As list_add(), while others do the same. Nobody takes one off: the head tells all. */
+static void list_push(uint64_t *head, struct vmmu_shade *s, unsigned index)
+{
+	vmmu_atomic_t *at = (vmmu_atomic_t *)(void *)head;
+	uint64_t old = atomic_get(at);
+
+	do
+		s->links[index].n = old;
+	while (!atomic_cas(at, &old, link_of(s, index).n));
+}
+
 static void list_remove(struct vmmu_task *task, vmmu_link_t *head, struct vmmu_shade *s,
 			unsigned index)
 {
@@ -90,7 +101,16 @@ static vmmu_link_t *link_cell(uint64_t *cell)
 
 static void fill(struct vmmu_shade *s, unsigned index)
 {
-	s->filled[index / 64] |= UINT64_C(1) << (index % 64);
+	vmmu_atomic_t *word = &s->filled[index / 64];
+
+	atomic_put(word, atomic_get(word) | UINT64_C(1) << (index % 64));
+}
+
+static void empty(struct vmmu_shade *s, unsigned index)
+{
+	vmmu_atomic_t *word = &s->filled[index / 64];
+
+	atomic_put(word, atomic_get(word) & ~(UINT64_C(1) << (index % 64)));
 }
 
 static enum vmmu_stat pages_stat(const struct vmmu_shade *s)
@@ -173,7 +193,7 @@ void vmmu_shade_clear(struct vmmu_task *task, struct vmmu_shade *s, unsigned ind
 
 	if (spte_kind(from) == VMMU_KIND_EMPTY)
 		return;
-	s->filled[index / 64] &= ~(UINT64_C(1) << (index % 64));
+	empty(s, index);
 	if (spte_kind(from) == VMMU_KIND_LEAF) {
 		hand_over_dirty(task, s, index, from, spte_empty());
 		leaf_gone(task, s, index);
@@ -219,6 +239,25 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	s->gptes[index] = gpte;
 	list_add(link_cell(cell), s, index);
 	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, from.raw, to.raw);
+	return true;
+}
+
+bool vmmu_shade_add_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			 vmmu_spte_t to, uint64_t gpte)
+{
+	vmmu_gfn_t gfn = vmmu_shade_gfn_of(s, index, gpte);
+	uint64_t *cell = vmmu_framemap_look(rmap_of(task->vm, s), rmap_key(s, gfn));
+
+	if (!cell)
+		return false;
+	s->gptes[index] = gpte;
+	if (!VMMU_MUTANT(FILL_UNLISTED))
+		list_push(cell, s, index);
+	shade_put(s, index, to);
+	if (VMMU_MUTANT(FILL_UNCLAIMED))
+		(void)atomic_set(&s->filled[index / 64], UINT64_C(1) << (index % 64));
+	stat_add(task, pages_stat(s), 1);
+	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, 0, to.raw);
 	return true;
 }
 

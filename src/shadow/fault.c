@@ -7,18 +7,12 @@
 #include "shadow/device.h"
 #include "shadow/fetch.h"
 #include "shadow/root.h"
+#include "shadow/short.h"
 #include "vm.h"
 
 /* Pages that one fault may use up: maps of frames for the leaf and for each table on the way. */
 #define RESERVE_PAGES 12u
 #define TRIES_MAX 16u
-
-/* Accessed and dirty bits that were set on the guest's behalf in entries that clients track. */
-#define MARKS_MAX 8u
-struct marks {
-	vmmu_gpa_t gpa[MARKS_MAX];
-	unsigned bytes, count;
-};
 
 struct walking {
 	struct vmmu_task *task;
@@ -38,33 +32,6 @@ static bool read_entry(void *context, vmmu_gpa_t gpa, unsigned bytes,
 	return vmmu_guest_read(w->task, w->space, gpa, bytes, value);
 }
 
-/* To be told when the lock is let go. */
-static void note_mark(struct vmmu_task *task, struct marks *marks, vmmu_gpa_t gpa, unsigned bytes)
-{
-	if (!(vmmu_tracked_kinds(task->vm, vmmu_gpa_to_gfn(gpa)) & VMMU_ACCESS_WRITE))
-		return;
-	/* A walk updates an entry of each level, and starts over only if one has changed. */
-	for (unsigned i = 0; i < marks->count; i++)
-		if (marks->gpa[i].addr == gpa.addr)
-			return;
-	if (VMMU_CHECK(task, marks->count < MARKS_MAX, "a walk has updated too many entries",
-		       gpa.addr, marks->count))
-		marks->gpa[marks->count++] = gpa;
-	marks->bytes = bytes;
-}
-
-/* Compare-and-swap of an entry, and what follows from it. */
-static bool mark_entry(struct vmmu_task *task, struct marks *marks, unsigned space,
-		       const struct vmmu_update *update) VMMU_REQUIRES(vmmu_mmu_lock)
-{
-	if (!vmmu_guest_update(task, space, update))
-		return false;
-	if (VMMU_UNLIKELY(vm_tracks(task->vm)))
-		note_mark(task, marks, update->gpa, update->bytes);
-	vmmu_frame_marked(task, space, update->gpa, update->bytes);
-	return true;
-}
-
 static bool update_entry(void *context, vmmu_gpa_t gpa, unsigned bytes, uint64_t old,
 			 uint64_t value, bool *gone) VMMU_NO_ANALYSIS
 {
@@ -73,7 +40,7 @@ static bool update_entry(void *context, vmmu_gpa_t gpa, unsigned bytes, uint64_t
 		.gpa = gpa, .bytes = bytes, .old = old, .value = value, .gone = gone};
 	const struct vmmu_slot *slot;
 
-	if (mark_entry(w->task, w->marks, w->space, &update))
+	if (vmmu_shadow_mark(w->task, w->marks, w->space, &update))
 		return true;
 	slot = *gone ? shadow_slot(w->task, w->space, vmmu_gpa_to_gfn(gpa)) : NULL;
 	if (slot && !(slot->flags & VMMU_SLOT_READONLY)) {
@@ -84,20 +51,6 @@ static bool update_entry(void *context, vmmu_gpa_t gpa, unsigned bytes, uint64_t
 }
 
 static const struct vmmu_walk_ops walk_ops = {.read = read_entry, .update = update_entry};
-
-struct shadow_fault {
-	struct vmmu_task *task;
-	struct vmmu_vcpu *vcpu;
-	vmmu_gva_t gva;
-	uint32_t flags; /* enum vmmu_walk_flags */
-	bool reserved;  /* the hardware met a reserved bit */
-	struct vmmu_shadow_result *result;
-	struct marks marks;
-	/* PENDING: what is missing */
-	vmmu_gfn_t missing;
-	bool missing_write;
-	bool waits; /* for the host: the page cannot be had right now */
-};
 
 /* Rights that the guest's tables give. */
 static uint32_t plain_rights(const struct shadow_fault *f, const struct vmmu_walk_result *walk)
@@ -202,178 +155,6 @@ static enum vmmu_outcome install(struct shadow_fault *f, const struct vmmu_walk_
 	return outcome;
 }
 
-/* ---- the short way ---- */
-
-static vmmu_gfn_t gva_page(vmmu_gva_t gva)
-{
-	return (vmmu_gfn_t){gva.addr >> VMMU_PAGE_SHIFT};
-}
-
-/* Marks the entry as used. False: it is no longer @gpte, or cannot be written. */
-static bool mark_used(struct shadow_fault *f, const struct vmmu_shade *s, unsigned index,
-		      uint64_t *gpte) VMMU_REQUIRES(vmmu_mmu_lock)
-{
-	uint64_t marks = VMMU_GUEST_ACCESSED;
-	bool gone = false;
-	struct vmmu_update update = {
-		.gpa = vmmu_shade_gpte_gpa(s, index),
-		.bytes = shade_gpte_bytes(s),
-		.old = *gpte,
-		.gone = &gone,
-	};
-
-	if (f->flags & VMMU_WALK_WRITE)
-		marks |= VMMU_GUEST_DIRTY;
-	update.value = *gpte | marks;
-	if (update.value == *gpte)
-		return true;
-	if (!mark_entry(f->task, &f->marks, s->sp.role.space, &update))
-		return false;
-	*gpte = update.value;
-	return true;
-}
-
-/* Rights of the path through @s that ends in @gpte, as a walk adds them up. */
-static uint64_t path_through(const struct vmmu_shade *s, uint64_t gpte)
-{
-	uint64_t path = vmmu_guest_path_add(UINT64_MAX, gpte);
-
-	if (!(s->sp.role.access & VMMU_RIGHT_WRITE))
-		path &= ~VMMU_BIT(1);
-	if (!(s->sp.role.access & VMMU_RIGHT_USER))
-		path &= ~VMMU_BIT(2);
-	if (!(s->sp.role.access & VMMU_RIGHT_EXEC))
-		path &= ~VMMU_GUEST_NO_EXEC;
-	return path;
-}
-
-/* 0, or the error code of the fault that the guest's entry makes of the access. */
-static uint32_t error_of(const struct shadow_fault *f, const struct vmmu_shade *s, uint64_t gpte,
-			 bool *is_fault)
-{
-	const struct vmmu_guest_rules *rules = &f->vcpu->shadow.rules;
-	const struct vmmu_guest_permission *permission = &rules->permission;
-	uint32_t rights, error;
-
-	*is_fault = true;
-	if (vmmu_guest_entry_kind(&rules->format.level[1], gpte) != VMMU_GUEST_ENTRY_LEAF) {
-		error = vmmu_guest_permission_access_bits(permission, f->flags);
-		/* At level 1 what is present and no leaf has a reserved bit set. */
-		return gpte & VMMU_GUEST_PRESENT ? error | VMMU_PF_PRESENT | VMMU_PF_RESERVED
-						 : error;
-	}
-	rights = vmmu_guest_permission_rights(permission, path_through(s, gpte), gpte,
-					      f->vcpu->shadow.paging.pkru);
-	error = vmmu_guest_permission_check(permission, rights, f->flags);
-	*is_fault = error != 0;
-	return error;
-}
-
-/* As writes_own_table(), by the tables that are linked. */
-static bool path_holds(const struct shadow_fault *f, vmmu_gfn_t gfn) VMMU_REQUIRES(vmmu_mmu_lock)
-{
-	struct vmmu_sp *sp = f->vcpu->root;
-	bool is_top = f->vcpu->shadow.own; /* of no frame */
-
-	while (sp && (is_top || sp->gfn.n != gfn.n) && sp->role.level > VMMU_LEVEL_4K) {
-		unsigned index = gfn_index(gva_page(f->gva), sp->role.level);
-
-		sp = vmmu_table_find(f->task->vm, spte_pfn(shade_get(shade_of(sp), index)));
-		is_top = false;
-	}
-	return sp && sp->gfn.n == gfn.n;
-}
-
-/* The entry allows the access: a leaf for it. False: as short_way(). */
-static bool short_install(struct shadow_fault *f, struct vmmu_shade *s, uint64_t gpte,
-			  enum vmmu_outcome *outcome) VMMU_REQUIRES(vmmu_mmu_lock)
-{
-	const struct vmmu_paging *paging = &f->vcpu->shadow.paging;
-	unsigned index = gfn_index(gva_page(f->gva), VMMU_LEVEL_4K);
-	struct vmmu_wish wish = {
-		.level = VMMU_LEVEL_4K,
-		.rights = s->sp.role.access & vmmu_gpte_rights(gpte, s->sp.role.nx),
-		.is_write = f->flags & VMMU_WALK_WRITE,
-		.is_fetch = f->flags & VMMU_WALK_FETCH,
-	};
-
-	/* CR0.WP = 0 takes tricks for writes that the entry refuses, and for all with keys. */
-	if (!paging->wp && (paging->pke || (wish.is_write && !(wish.rights & VMMU_RIGHT_WRITE))))
-		return false;
-	if (shade_is_mirror(s)) {
-		if (!mark_used(f, s, index, &gpte))
-			return false;
-		wish.gpte = gpte;
-	}
-	if (!(gpte & VMMU_GUEST_DIRTY) && !VMMU_MUTANT(GUEST_DIRTY))
-		wish.rights &= ~(uint32_t)VMMU_RIGHT_WRITE; /* the first write sets it */
-	*outcome = vmmu_shade_map(f->task, s, index, &wish);
-	f->result->gpa.addr = vmmu_shade_gfn_of(s, index, gpte).n << VMMU_PAGE_SHIFT |
-			      (f->gva.addr & (VMMU_PAGE_BYTES - 1u));
-	if (*outcome == VMMU_OUTCOME_RESUME) {
-		f->result->level = VMMU_LEVEL_4K;
-		vmmu_shade_prefetch(f->task, s, index);
-	} else if (*outcome == VMMU_OUTCOME_TABLE_WRITE) {
-		f->result->self_write = path_holds(f, vmmu_gpa_to_gfn(f->result->gpa));
-	}
-	return *outcome != VMMU_OUTCOME_PENDING && *outcome != VMMU_OUTCOME_NO_MEMORY;
-}
-
-/* The guest's entry; 0: its frame is not at hand. */
-static uint64_t gpte_of_page(const struct shadow_fault *f, struct vmmu_shade *s)
-	VMMU_REQUIRES(vmmu_mmu_lock)
-{
-	const uint8_t *frame = vmmu_shade_frame(f->task, s);
-
-	return frame ? shade_load_gpte(s, frame, gfn_index(gva_page(f->gva), VMMU_LEVEL_4K)) : 0;
-}
-
-/*
- * Piece of a huge page: its table's role says what the guest's entry allows, with a dirty one
- * presumed, for without that the role has no right to write. What the role refuses is for the
- * long way. 0: perhaps a huge leaf can stand there by now.
- */
-static uint64_t gpte_of_piece(const struct shadow_fault *f, const struct vmmu_shade *s)
-	VMMU_REQUIRES(vmmu_mmu_lock)
-{
-	union vmmu_role role = s->sp.role;
-
-	if (role.mode == VMMU_PAGING_OFF ||
-	    !vmmu_frames_mirrored(f->task->vm, role.space, s->sp.gfn, VMMU_LEVEL_2M))
-		return 0;
-	return VMMU_GUEST_PRESENT | VMMU_BIT(1) | VMMU_BIT(2) | VMMU_GUEST_ACCESSED |
-	       VMMU_GUEST_DIRTY | (uint64_t)role.key << 59;
-}
-
-/*
- * The tables above the lowest one are linked as the guest's are: they cannot be written unseen.
- * So one entry of the guest's decides, and nothing above it has to be walked. False: something
- * is out of the ordinary, the long way finds out what.
- */
-static bool short_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
-	VMMU_REQUIRES(vmmu_mmu_lock)
-{
-	unsigned shift = f->vcpu->shadow.rules.format.canonical_shift;
-	int64_t top = (int64_t)f->gva.addr >> shift;
-	struct vmmu_shade *s = vmmu_shade_lowest(f->task, f->gva);
-	bool is_fault;
-	uint64_t gpte;
-
-	/* With a second space there may be other ways to write a table: then all are walked. */
-	if (!s || (top && top != -1) || f->task->vm->config.spaces > 1)
-		return false;
-	gpte = shade_is_mirror(s) ? gpte_of_page(f, s) : gpte_of_piece(f, s);
-	f->result->error_code = error_of(f, s, gpte, &is_fault);
-	if (!is_fault)
-		return short_install(f, s, gpte, outcome);
-	if (!shade_is_mirror(s) || !s->frame)
-		return false;
-	if (!VMMU_MUTANT(INJECT_KEEPS))
-		vmmu_shadow_forget_gva(f->task, f->gva);
-	*outcome = VMMU_OUTCOME_INJECT;
-	return true;
-}
-
 /* ---- the long way ---- */
 
 static enum vmmu_outcome long_way(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_lock)
@@ -419,7 +200,7 @@ static enum vmmu_outcome resolve(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_
 		return VMMU_OUTCOME_RETRY; /* the next entry loads another root */
 	if (f->reserved && vmmu_shadow_device(f->task, f->gva, f->flags, &f->result->gpa))
 		return VMMU_OUTCOME_MMIO;
-	return short_way(f, &outcome) ? outcome : long_way(f);
+	return vmmu_shadow_short_way(f, &outcome) ? outcome : long_way(f);
 }
 
 /* Have the port fetch the page that was missing. RESUME: try again. */
@@ -463,6 +244,19 @@ static void tell_marks(struct shadow_fault *f)
 	f->marks.count = 0;
 }
 
+/* Side by side with faults of other vCPUs, if it is one of those that can be. */
+static bool handle_shared(struct shadow_fault *f, enum vmmu_outcome *outcome)
+{
+	bool done;
+
+	if (f->reserved)
+		return false;
+	vmmu_section_begin_shared(f->task);
+	done = root_fits(f->vcpu) && vmmu_shadow_shared_way(f, outcome);
+	vmmu_section_end_shared(f->task);
+	return done;
+}
+
 static enum vmmu_outcome handle(struct shadow_fault *f)
 {
 	struct vmmu_vm *vm = f->vcpu->vm;
@@ -472,6 +266,8 @@ static enum vmmu_outcome handle(struct shadow_fault *f)
 		f->waits = false;
 		if (vm_is_dead(vm))
 			return VMMU_OUTCOME_DEAD;
+		if (handle_shared(f, &outcome))
+			return outcome;
 		if (!vmmu_cache_fill(vm, f->task->cache, VMMU_CACHE_TABLES) ||
 		    !vmmu_reserve_fill(vm, &f->task->cache->reserve, RESERVE_PAGES))
 			return VMMU_OUTCOME_NO_MEMORY;

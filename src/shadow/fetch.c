@@ -94,7 +94,7 @@ static struct vmmu_shade *linked_child(struct vmmu_fetch *f, struct vmmu_shade *
 	if (!child ||
 	    ((child->gfn.n != gfn.n || child->role.word != role.word) && !VMMU_MUTANT(LINK_ANY)))
 		return NULL;
-	shade_of(child)->writes = 0;
+	atomic_put(&shade_of(child)->writes, 0);
 	return shade_of(child);
 }
 
@@ -199,36 +199,101 @@ static bool wish_for(const struct vmmu_task *task, const struct vmmu_shade *s, u
 	return true;
 }
 
+/* What a leaf for entry @i may allow, asked once more. @frame: NULL for pieces of huge pages. */
+static bool wish_of(const struct vmmu_task *task, const struct vmmu_shade *s, const uint8_t *frame,
+		    unsigned i, struct vmmu_wish *wish)
+{
+	uint64_t gpte;
+
+	if (!frame)
+		return true;
+	gpte = shade_load_gpte(s, frame, i);
+	return (gpte & VMMU_GUEST_ACCESSED) && wish_for(task, s, gpte, wish);
+}
+
+/* Neighbours of entry @index that are empty, as bits of its word in ->filled. */
+static uint64_t empty_around(const struct vmmu_task *task, const struct vmmu_shade *s,
+			     unsigned index)
+{
+	unsigned count = task->vm->config.prefetch; /* a group lies in one word */
+	unsigned first = index % 64 & ~(count - 1u);
+	uint64_t group = ((UINT64_C(1) << count) - 1) << first;
+
+	return group & ~(atomic_get(&s->filled[index / 64]) | UINT64_C(1) << (index % 64));
+}
+
 void vmmu_shade_prefetch(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
 {
-	unsigned count = task->vm->config.prefetch;
-	unsigned first = index & ~(count - 1u);
 	struct vmmu_wish wish = {.level = VMMU_LEVEL_4K, .rights = s->sp.role.access};
+	uint64_t todo = empty_around(task, s, index);
 	const uint8_t *frame = NULL;
-	uint64_t todo;
 
-	if (count < 2)
-		return;
-	if (shade_is_mirror(s)) {
+	if (todo && shade_is_mirror(s)) {
 		frame = vmmu_shade_frame(task, s);
 		if (!frame)
 			return;
 	}
-	/* A group lies in one word. */
-	todo = ~(s->filled[first / 64] >> (first % 64)) & ((UINT64_C(1) << count) - 1);
 	for (; todo; todo &= todo - 1) {
-		unsigned i = first + (unsigned)__builtin_ctzll(todo);
-		uint64_t gpte = frame ? shade_load_gpte(s, frame, i) : VMMU_GUEST_ACCESSED;
+		unsigned i = (index & ~63u) + (unsigned)__builtin_ctzll(todo);
 
-		if (!(gpte & VMMU_GUEST_ACCESSED) || i == index)
-			continue;
-		if (frame && !wish_for(task, s, gpte, &wish))
+		if (!wish_of(task, s, frame, i, &wish))
 			continue;
 		if (vmmu_shade_map(task, s, i, &wish) == VMMU_OUTCOME_RESUME)
 			stat_add(task, VMMU_STAT_PREFETCHED, 1);
 		if (s->zapped)
 			return;
 	}
+}
+
+/* Claim the empty ones of @bits. Return: those that are the caller's to fill now. */
+static inline uint64_t claim(vmmu_atomic_t *word, uint64_t bits)
+{
+	if (VMMU_MUTANT(FILL_UNCLAIMED))
+		return bits;
+	return bits & ~atomic_set(word, bits);
+}
+
+static void fill_around(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	struct vmmu_wish wish = {.level = VMMU_LEVEL_4K, .rights = s->sp.role.access};
+	const uint8_t *frame = shade_is_mirror(s) ? shade_known_frame(task->vm, s) : NULL;
+	uint64_t bits = empty_around(task, s, index), worth = 0, empty = 0;
+	vmmu_atomic_t *word = &s->filled[index / 64];
+	unsigned base = index & ~63u;
+
+	for (; bits; bits &= bits - 1)
+		if (wish_of(task, s, frame, base + (unsigned)__builtin_ctzll(bits), &wish))
+			worth |= bits & -bits;
+	if (worth)
+		bits = claim(word, worth);
+	for (; bits; bits &= bits - 1) {
+		unsigned i = base + (unsigned)__builtin_ctzll(bits);
+
+		if (wish_of(task, s, frame, i, &wish) && vmmu_shade_fill(task, s, i, &wish))
+			stat_add(task, VMMU_STAT_PREFETCHED, 1);
+		else
+			empty |= bits & -bits;
+	}
+	if (empty)
+		(void)atomic_clear(word, empty);
+}
+
+bool vmmu_shade_fill_group(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			   const struct vmmu_wish *wish)
+{
+	vmmu_atomic_t *word = &s->filled[index / 64];
+	uint64_t own = UINT64_C(1) << (index % 64);
+
+	if (!claim(word, own))
+		return false;
+	if (!vmmu_shade_fill(task, s, index, wish)) {
+		(void)atomic_clear(word, own);
+		return false;
+	}
+	if (task->vm->config.prefetch > 1)
+		fill_around(task, s, index);
+	return true;
 }
 
 enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum vmmu_level *level)

@@ -27,6 +27,13 @@ enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum
 void vmmu_shade_prefetch(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 
+/*
+ * A leaf for entry @index, which is empty, and its neighbours, side by side with others. False: as
+ * vmmu_shade_fill(), or somebody was faster.
+ */
+bool vmmu_shade_fill_group(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			   const struct vmmu_wish *wish) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+
 /* The role of a table at @level in the vCPU's paging mode, rights and quadrant not narrowed. */
 union vmmu_role vmmu_shade_role(const struct vmmu_vcpu *vcpu, unsigned level);
 

@@ -18,7 +18,7 @@ uint32_t vmmu_gpte_rights(uint64_t gpte, bool nx)
 	return rights;
 }
 
-static uint32_t access_of(uint32_t rights)
+static inline uint32_t access_of(uint32_t rights)
 {
 	uint32_t access = VMMU_ACCESS_READ;
 
@@ -29,8 +29,8 @@ static uint32_t access_of(uint32_t rights)
 	return access;
 }
 
-static vmmu_spte_t build(const struct vmmu_vm *vm, const struct vmmu_wish *wish, vmmu_gfn_t gfn,
-			 const struct vmmu_page *page, uint32_t rights)
+static inline vmmu_spte_t build(const struct vmmu_vm *vm, const struct vmmu_wish *wish,
+				vmmu_gfn_t gfn, const struct vmmu_page *page, uint32_t rights)
 {
 	enum vmmu_memtype memtype = VMMU_MEMTYPE_WB;
 	bool write = (rights & VMMU_RIGHT_WRITE) != 0;
@@ -55,7 +55,7 @@ static vmmu_spte_t build(const struct vmmu_vm *vm, const struct vmmu_wish *wish,
 }
 
 /* Under long mode the guest's protection key goes along. */
-static uint64_t key_of(const struct vmmu_shade *s, const struct vmmu_wish *wish)
+static inline uint64_t key_of(const struct vmmu_shade *s, const struct vmmu_wish *wish)
 {
 	if (!shade_is_mirror(s))
 		return (uint64_t)s->sp.role.key << KEY_SHIFT;
@@ -91,6 +91,33 @@ static enum vmmu_outcome write_outcome(struct vmmu_task *task, unsigned space, v
 	while (m && !shade_is_mirror(m))
 		m = m->same_frame;
 	return m ? VMMU_OUTCOME_TABLE_WRITE : VMMU_OUTCOME_TRACKED;
+}
+
+bool vmmu_shade_fill(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+		     const struct vmmu_wish *wish)
+{
+	const struct vmmu_vm *vm = task->vm;
+	unsigned space = s->sp.role.space;
+	vmmu_gfn_t gfn = vmmu_shade_gfn_of(s, index, wish->gpte);
+	const struct vmmu_slot *slot = shadow_slot(task, space, gfn);
+	uint32_t rights = wish->rights;
+	struct vmmu_page page;
+	vmmu_spte_t e;
+
+	if (!slot ||
+	    (VMMU_UNLIKELY(vm_tracks(vm)) && vmmu_tracked_kinds(vm, gfn) &&
+	     !VMMU_MUTANT(TRACK_FILL)) ||
+	    !vmmu_page_at_hand(task, slot, gfn, &page))
+		return false;
+	if ((slot->flags & VMMU_SLOT_READONLY) || !page.writable ||
+	    ((rights & VMMU_RIGHT_WRITE) && vmmu_frame_is_shut(vm, space, gfn, false) &&
+	     !VMMU_MUTANT(FILL_TABLE)))
+		rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
+	if (wish->is_write && !(rights & VMMU_RIGHT_WRITE))
+		return false;
+	e = build(vm, wish, gfn, &page, rights);
+	e.raw |= key_of(s, wish);
+	return vmmu_shade_add_leaf(task, s, index, e, wish->gpte);
 }
 
 enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,

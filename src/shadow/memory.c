@@ -36,7 +36,7 @@ bool vmmu_page_at_hand(struct vmmu_task *task, const struct vmmu_slot *slot, vmm
 }
 
 static void *frame_of_slot(struct vmmu_task *task, const struct vmmu_slot *slot, vmmu_gfn_t gfn)
-	VMMU_REQUIRES(vmmu_mmu_lock)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	struct vmmu_page page;
 
@@ -52,13 +52,12 @@ void *vmmu_guest_frame(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
 
 const uint8_t *vmmu_shade_frame(struct vmmu_task *task, struct vmmu_shade *s)
 {
-	uint64_t begun = task->vm->invalidations.begun;
+	const uint8_t *frame = shade_known_frame(task->vm, s);
 
-	/* Slots take the tables in them along when they go; only the host may move the page. */
-	if (VMMU_UNLIKELY(!s->frame || s->frame_begun != begun)) {
-		s->frame = vmmu_guest_frame(task, s->sp.role.space, s->sp.gfn);
-		s->frame_begun = begun;
-	}
+	if (VMMU_LIKELY(frame != NULL))
+		return frame;
+	s->frame = vmmu_guest_frame(task, s->sp.role.space, s->sp.gfn);
+	s->frame_begun = task->vm->invalidations.begun;
 	return s->frame;
 }
 

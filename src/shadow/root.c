@@ -280,8 +280,9 @@ static bool is_canonical(const struct vmmu_paging *p, vmmu_gva_t gva)
 	return !is_long(p) || top == 0 || top == -1;
 }
 
-static void forget_below(struct vmmu_task *task, struct vmmu_sp *sp, vmmu_gfn_t page)
-	VMMU_REQUIRES(vmmu_mmu_lock)
+/* The level-1 table of the page below @sp, if there is one and it is unsync; else NULL. */
+static struct vmmu_shade *unsync_below(struct vmmu_task *task, struct vmmu_sp *sp, vmmu_gfn_t page)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	while (sp && sp->role.level > VMMU_LEVEL_4K) {
 		vmmu_spte_t e = shade_get(shade_of(sp), gfn_index(page, sp->role.level));
@@ -290,8 +291,20 @@ static void forget_below(struct vmmu_task *task, struct vmmu_sp *sp, vmmu_gfn_t 
 						     : NULL;
 	}
 	/* Tables in sync say what the guest's say; CPUs hold nothing that they do not say. */
-	if (sp && shade_of(sp)->unsync && !VMMU_MUTANT(INVLPG_NOTHING))
-		vmmu_shade_refresh_entry(task, shade_of(sp), gfn_index(page, VMMU_LEVEL_4K));
+	return sp && shade_of(sp)->unsync ? shade_of(sp) : NULL;
+}
+
+/* The top table, if it is another one than the root. */
+static struct vmmu_shade *other_root(const struct vmmu_vcpu *vcpu,
+				     const struct vmmu_known_root *known)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	union vmmu_role role = {.word = known->role};
+
+	if (vcpu->root && !vcpu->shadow.own && known->gfn.n == vcpu->root->gfn.n &&
+	    known->role == vcpu->root->role.word)
+		return NULL;
+	return vmmu_shade_find(vcpu->vm, known->gfn, role);
 }
 
 void vmmu_shadow_forget_gva(struct vmmu_task *task, vmmu_gva_t gva)
@@ -305,17 +318,30 @@ void vmmu_shadow_forget_gva(struct vmmu_task *task, vmmu_gva_t gva)
 		vmmu_shade_refresh_entry(task, lowest, gfn_index(page, VMMU_LEVEL_4K));
 	/* Global translations, and those of another space that INVPCID names, go too. */
 	for (unsigned i = 0; i < known_roots(vcpu); i++) {
-		const struct vmmu_known_root *known = &vcpu->shadow.known[i];
-		union vmmu_role role = {.word = known->role};
-		struct vmmu_shade *s;
+		struct vmmu_shade *s = other_root(vcpu, &vcpu->shadow.known[i]);
 
-		if (vcpu->root && !vcpu->shadow.own && known->gfn.n == vcpu->root->gfn.n &&
-		    known->role == vcpu->root->role.word)
-			continue;
-		s = vmmu_shade_find(task->vm, known->gfn, role);
-		if (s)
-			forget_below(task, &s->sp, page);
+		s = s ? unsync_below(task, &s->sp, page) : NULL;
+		if (s && !VMMU_MUTANT(INVLPG_NOTHING))
+			vmmu_shade_refresh_entry(task, s, gfn_index(page, VMMU_LEVEL_4K));
 	}
+}
+
+bool vmmu_shadow_would_forget(struct vmmu_task *task, vmmu_gva_t gva)
+{
+	const struct vmmu_vcpu *vcpu = task->vcpu;
+	vmmu_gfn_t page = {gva.addr >> VMMU_PAGE_SHIFT};
+	unsigned index = gfn_index(page, VMMU_LEVEL_4K);
+	struct vmmu_shade *s = vmmu_shade_lowest(task, gva);
+
+	if (s && s->unsync && shade_is_filled(s, index))
+		return true;
+	for (unsigned i = 0; i < known_roots(vcpu); i++) {
+		s = other_root(vcpu, &vcpu->shadow.known[i]);
+		s = s ? unsync_below(task, &s->sp, page) : NULL;
+		if (s && shade_is_filled(s, index))
+			return true;
+	}
+	return false;
 }
 
 void vmmu_shadow_invlpg(struct vmmu_vcpu *vcpu, vmmu_gva_t gva)

@@ -14,7 +14,11 @@
  * its shadow tables are then "unsync", every table above knows, and they are brought up to date
  * when the guest flushes (MOV CR3, INVLPG).
  *
- * Exclusion: everything here happens under the mmu lock, exclusive.
+ * Exclusion: what changes lists of tables, links, marks, or leaves that are there happens under the
+ * mmu lock, exclusive. Faults that only fill empty entries of level-1 tables share it: all of
+ * that stands still for them, except what they add. Each claims its entries by their bits in
+ * ->filled, and pushes leaves onto reverse maps by compare-and-swap; nobody takes one off
+ * meanwhile. A claim has become a leaf, or is given back, when the lock is let go.
  */
 #ifndef VMMU_SHADOW_SHADE_H
 #define VMMU_SHADOW_SHADE_H
@@ -44,12 +48,14 @@ struct vmmu_shade {
 	struct vmmu_shade *same_frame;                  /* other tables of the same guest frame */
 	struct vmmu_shade *older, *newer;               /* by age of creation, for reclaim */
 	uint64_t unsync_below[VMMU_TABLE_ENTRIES / 64]; /* entries that lead to unsync tables */
-	uint64_t filled[VMMU_TABLE_ENTRIES / 64];       /* entries that are not empty */
-	uint32_t unsync_count;                          /* bits set in unsync_below */
-	bool unsync;    /* the guest may write the table it mirrors */
-	bool zapped;    /* off all lists; kept for those who run on it */
-	uint8_t writes; /* emulated writes since it was last walked */
-	/* Where the mirrored frame is, found with as many invalidations begun; NULL: not known. */
+	/* Entries that are not empty; under the shared lock: or that somebody is about to fill. */
+	vmmu_atomic_t filled[VMMU_TABLE_ENTRIES / 64];
+	uint32_t unsync_count; /* bits set in unsync_below */
+	bool unsync;           /* the guest may write the table it mirrors */
+	bool zapped;           /* off all lists; kept for those who run on it */
+	vmmu_atomic_t writes;  /* emulated writes since it was last walked */
+	/* Where the mirrored frame is, found with as many invalidations begun; NULL: not known.
+	 * mmu lock, exclusive, to change. */
 	const uint8_t *frame;
 	uint64_t frame_begun;
 };
@@ -106,25 +112,39 @@ static inline vmmu_spte_t shade_get(const struct vmmu_shade *s, unsigned index)
 	return shade_entry(atomic_get_acquire(&s->sp.entries[index].raw));
 }
 
+static inline uint64_t shade_raw(vmmu_spte_t e)
+{
+	return (e.raw & ~VMMU_SPTE_KIND_MASK) |
+	       (e.raw & VMMU_SPTE_KIND_MASK) >> VMMU_SHADE_KIND_MOVE;
+}
+
 /* Return: what was there. */
 static inline vmmu_spte_t shade_swap(struct vmmu_shade *s, unsigned index, vmmu_spte_t to)
 {
-	uint64_t raw = (to.raw & ~VMMU_SPTE_KIND_MASK) |
-		       (to.raw & VMMU_SPTE_KIND_MASK) >> VMMU_SHADE_KIND_MOVE;
+	return shade_entry(atomic_swap(&s->sp.entries[index].raw, shade_raw(to)));
+}
 
-	return shade_entry(atomic_swap(&s->sp.entries[index].raw, raw));
+/* Into an empty entry that nobody else writes. */
+static inline void shade_put(struct vmmu_shade *s, unsigned index, vmmu_spte_t to)
+{
+	atomic_put_release(&s->sp.entries[index].raw, shade_raw(to));
 }
 
 /* The first entry from @index on that is not empty; VMMU_TABLE_ENTRIES: there is none. */
 static inline unsigned shade_filled_from(const struct vmmu_shade *s, unsigned index)
 {
 	for (; index < VMMU_TABLE_ENTRIES; index = (index | 63u) + 1u) {
-		uint64_t rest = s->filled[index / 64] >> (index % 64);
+		uint64_t rest = atomic_get(&s->filled[index / 64]) >> (index % 64);
 
 		if (rest)
 			return index + (unsigned)__builtin_ctzll(rest);
 	}
 	return VMMU_TABLE_ENTRIES;
+}
+
+static inline bool shade_is_filled(const struct vmmu_shade *s, unsigned index)
+{
+	return atomic_get(&s->filled[index / 64]) >> (index % 64) & 1u;
 }
 
 static inline bool shade_is_mirror(const struct vmmu_shade *s)
@@ -170,6 +190,10 @@ static inline vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigne
 /* Return: false, no cell for the reverse map could be made; nothing changed. */
 bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 			 vmmu_spte_t to, uint64_t gpte) VMMU_REQUIRES(vmmu_mmu_lock);
+/* Into an empty entry of a level-1 table that the caller has claimed in ->filled. Return: false,
+ * the frame's reverse map has no cell yet; nothing changed. */
+bool vmmu_shade_add_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			 vmmu_spte_t to, uint64_t gpte) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 /* No slot holds the frame that the guest's entry names: remember it, if that can be; else the entry
  * is empty afterwards. What was there goes first. */
 void vmmu_shade_set_mmio(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
@@ -195,13 +219,13 @@ void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_ran
 
 /* The table of this frame and role, or NULL. */
 struct vmmu_shade *vmmu_shade_find(struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmmu_role role)
-	VMMU_REQUIRES(vmmu_mmu_lock);
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 /* The level-1 table that the vCPU's root leads to for this address, or NULL. */
 struct vmmu_shade *vmmu_shade_lowest(struct vmmu_task *task, vmmu_gva_t gva)
-	VMMU_REQUIRES(vmmu_mmu_lock);
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 /* All tables of a frame of the space: the first one; go on by ->same_frame. */
-struct vmmu_shade *vmmu_shade_first(struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn)
-	VMMU_REQUIRES(vmmu_mmu_lock);
+struct vmmu_shade *vmmu_shade_first(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 /* Find or make. NULL: the reserve is used up. */
 struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union vmmu_role role)
 	VMMU_REQUIRES(vmmu_mmu_lock);
@@ -214,8 +238,8 @@ void vmmu_shades_zap_all(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
 /* Make room: oldest first, never one in use. */
 void vmmu_shades_reclaim(struct vmmu_task *task, uint64_t want) VMMU_REQUIRES(vmmu_mmu_lock);
 /* Does a frame of the huge page around @gfn hold tables of the guest? */
-bool vmmu_frames_mirrored(struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, enum vmmu_level level)
-	VMMU_REQUIRES(vmmu_mmu_lock);
+bool vmmu_frames_mirrored(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn,
+			  enum vmmu_level level) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 /* A vCPU begins or ends to use it as its root. */
 void vmmu_shade_hold(struct vmmu_shade *s);
 void vmmu_shade_put(struct vmmu_task *task, struct vmmu_shade *s) VMMU_REQUIRES(vmmu_mmu_lock);
@@ -224,6 +248,10 @@ void vmmu_shade_put(struct vmmu_task *task, struct vmmu_shade *s) VMMU_REQUIRES(
 
 enum vmmu_writable { VMMU_MAY_WRITE, VMMU_MUST_NOT_WRITE };
 
+/* Is there a table that makes leaves for this frame read-only? For @is_write, level-1 tables do
+ * not count: they can become unsync. */
+bool vmmu_frame_is_shut(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, bool is_write)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 /* May a leaf for this frame be writable? On a write, level-1 tables become unsync for it. */
 enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn,
 				       bool is_write) VMMU_REQUIRES(vmmu_mmu_lock);
@@ -266,6 +294,14 @@ struct vmmu_wish {
 enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 				 const struct vmmu_wish *wish) VMMU_REQUIRES(vmmu_mmu_lock);
 
+/**
+ * vmmu_shade_fill() - the same side by side with others, into an entry that the caller has claimed
+ * in ->filled, as long as nothing is out of the ordinary.
+ * Return: false, vmmu_shade_map() has to see to it; nothing changed.
+ */
+bool vmmu_shade_fill(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+		     const struct vmmu_wish *wish) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+
 /* Rights of one guest entry. */
 uint32_t vmmu_gpte_rights(uint64_t gpte, bool nx);
 
@@ -278,19 +314,19 @@ void vmmu_frames_written(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa,
 
 /* The slot of a frame, or NULL. Good until the vCPU's next look-up. */
 const struct vmmu_slot *vmmu_shadow_slot(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
-	VMMU_REQUIRES(vmmu_mmu_lock);
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 /* False: the port does not have it at hand, or the host is taking it away. */
 bool vmmu_page_at_hand(struct vmmu_task *task, const struct vmmu_slot *slot, vmmu_gfn_t gfn,
-		       struct vmmu_page *page) VMMU_REQUIRES(vmmu_mmu_lock);
+		       struct vmmu_page *page) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 /* Address of a guest frame, or NULL. Good until the lock is let go. */
 void *vmmu_guest_frame(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
-	VMMU_REQUIRES(vmmu_mmu_lock);
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 /* The frame that a table mirrors, or NULL. Good until the lock is let go. */
 const uint8_t *vmmu_shade_frame(struct vmmu_task *task, struct vmmu_shade *s)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 /* The guest's word, atomically; all ones where there is no memory. False: not at hand. */
 bool vmmu_guest_read(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, unsigned bytes,
-		     uint64_t *value) VMMU_REQUIRES(vmmu_mmu_lock);
+		     uint64_t *value) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
 /* Compare-and-swap of a guest entry. */
 struct vmmu_update {
@@ -300,7 +336,7 @@ struct vmmu_update {
 	bool *gone; /* set: it cannot be written; leave it */
 };
 bool vmmu_guest_update(struct vmmu_task *task, unsigned space, const struct vmmu_update *u)
-	VMMU_REQUIRES(vmmu_mmu_lock);
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
 /* ---- written.c ---- */
 
@@ -308,6 +344,9 @@ bool vmmu_guest_update(struct vmmu_task *task, unsigned space, const struct vmmu
  * width take no notice; to others it may be a bit of an address. */
 void vmmu_frame_marked(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, unsigned bytes)
 	VMMU_REQUIRES(vmmu_mmu_lock);
+/* Would it take notice of nothing? */
+bool vmmu_frame_is_uniform(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, unsigned bytes)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
 static inline uint64_t vmmu_load8(const void *at)
 {

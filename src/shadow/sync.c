@@ -88,19 +88,28 @@ static void set_unsync(struct vmmu_vm *vm, struct vmmu_shade *s, bool unsync)
 		tell_above(s, unsync);
 }
 
-enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn,
-				       bool is_write)
+bool vmmu_frame_is_shut(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, bool is_write)
 {
-	struct vmmu_shade *first = vmmu_shade_first(task->vm, space, gfn);
+	const struct vmmu_shade *s = vmmu_shade_first(vm, space, gfn);
 
-	for (struct vmmu_shade *s = first; s; s = s->same_frame) {
+	for (; s; s = s->same_frame) {
 		if (!shade_is_mirror(s))
 			continue;
 		if ((s->sp.role.level > VMMU_LEVEL_4K && !VMMU_MUTANT(FREELY_WRITABLE)) ||
 		    (!s->unsync && !is_write))
-			return VMMU_MUST_NOT_WRITE;
+			return true;
 	}
-	for (struct vmmu_shade *s = first; s; s = s->same_frame) {
+	return false;
+}
+
+enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn,
+				       bool is_write)
+{
+	struct vmmu_shade *s = vmmu_shade_first(task->vm, space, gfn);
+
+	if (vmmu_frame_is_shut(task->vm, space, gfn, is_write))
+		return VMMU_MUST_NOT_WRITE;
+	for (; s; s = s->same_frame) {
 		if (!shade_is_mirror(s) || s->unsync)
 			continue;
 		set_unsync(task->vm, s, true);

@@ -8,9 +8,9 @@ static struct vmmu_shade **cell_shade(uint64_t *cell)
 	return (struct vmmu_shade **)(void *)cell;
 }
 
-struct vmmu_shade *vmmu_shade_first(struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn)
+struct vmmu_shade *vmmu_shade_first(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn)
 {
-	uint64_t *cell = vmmu_framemap_find(&vm->frames[space].tables, gfn.n);
+	uint64_t *cell = vmmu_framemap_look(&vm->frames[space].tables, gfn.n);
 
 	return cell ? *cell_shade(cell) : NULL;
 }
@@ -25,6 +25,7 @@ struct vmmu_shade *vmmu_shade_find(struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmm
 }
 
 static struct vmmu_shade *find_lowest(struct vmmu_task *task, vmmu_gfn_t page)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	struct vmmu_vcpu *vcpu = task->vcpu;
 	struct vmmu_sp *sp = vcpu->root;
@@ -35,7 +36,7 @@ static struct vmmu_shade *find_lowest(struct vmmu_task *task, vmmu_gfn_t page)
 		sp = spte_kind(e) == VMMU_KIND_TABLE ? vmmu_table_find(task->vm, spte_pfn(e))
 						     : NULL;
 		if (sp)
-			shade_of(sp)->writes = 0;
+			atomic_put(&shade_of(sp)->writes, 0);
 	}
 	if (!sp)
 		return NULL;
@@ -108,10 +109,11 @@ static void mirrored_add(struct vmmu_vm *vm, const struct vmmu_shade *s, uint64_
 	*mirrored_cell(vm, s, 3) += n;
 }
 
-bool vmmu_frames_mirrored(struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, enum vmmu_level level)
+bool vmmu_frames_mirrored(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn,
+			  enum vmmu_level level)
 {
-	uint64_t *cell = vmmu_framemap_find(&vm->frames[space].mirrored[level - 2],
-					    gfn.n >> (9u * (level - 1)));
+	const uint64_t *cell = vmmu_framemap_look(&vm->frames[space].mirrored[level - 2],
+						  gfn.n >> (9u * (level - 1)));
 
 	return cell && *cell && !VMMU_MUTANT(HUGE_OVER_TABLE);
 }
@@ -148,7 +150,7 @@ struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union 
 		zap_unsync_of_frame(task, role.space, gfn);
 	s = vmmu_shade_find(vm, gfn, role);
 	if (s) {
-		s->writes = 0;
+		atomic_put(&s->writes, 0);
 		if (s->unsync && !VMMU_MUTANT(LINK_STALE))
 			vmmu_shade_refresh(task, s); /* before it is linked: R32 */
 		return s;

@@ -36,6 +36,16 @@ void vmmu_frame_marked(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, u
 	}
 }
 
+bool vmmu_frame_is_uniform(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, unsigned bytes)
+{
+	const struct vmmu_shade *s = vmmu_shade_first(vm, space, gfn);
+
+	while (s && (!shade_is_mirror(s) || shade_gpte_bytes(s) == bytes ||
+		     VMMU_MUTANT(FILL_OTHER_WIDTH)))
+		s = s->same_frame;
+	return !s;
+}
+
 /* @offset, @bytes: inside the frame. */
 static void frame_written(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn, unsigned offset,
 			  unsigned bytes) VMMU_REQUIRES(vmmu_mmu_lock)
@@ -46,8 +56,8 @@ static void frame_written(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn
 		struct vmmu_shade *next = s->same_frame;
 		unsigned size = shade_gpte_bytes(s);
 
-		if (shade_is_mirror(s) && ++s->writes >= FLOOD && s->sp.role.level > 1 &&
-		    !VMMU_MUTANT(FLOOD_IGNORED)) {
+		if (shade_is_mirror(s) && atomic_plus(&s->writes, 1) + 1 >= FLOOD &&
+		    s->sp.role.level > 1 && !VMMU_MUTANT(FLOOD_IGNORED)) {
 			vmmu_shade_zap(task, s);
 			stat_add(task, VMMU_STAT_SHADOW_FLOODED, 1);
 			next = vmmu_shade_first(task->vm, space, gfn);

@@ -11,7 +11,7 @@ static unsigned index_at(uint64_t key, unsigned level)
 	return (unsigned)(key >> (9u * level)) & (ENTRIES - 1u);
 }
 
-uint64_t *vmmu_framemap_find_slow(struct vmmu_framemap *map, uint64_t key)
+uint64_t *vmmu_framemap_look_slow(const struct vmmu_framemap *map, uint64_t key)
 {
 	uint64_t **node = map->root;
 
@@ -22,11 +22,18 @@ uint64_t *vmmu_framemap_find_slow(struct vmmu_framemap *map, uint64_t key)
 		if (!node)
 			return NULL;
 	}
-	if (!node[index_at(key, 1)])
-		return NULL;
-	map->last_key = key / ENTRIES;
-	map->last_leaf = node[index_at(key, 1)];
-	return &map->last_leaf[key % ENTRIES];
+	return node[index_at(key, 1)] ? &node[index_at(key, 1)][key % ENTRIES] : NULL;
+}
+
+uint64_t *vmmu_framemap_find_slow(struct vmmu_framemap *map, uint64_t key)
+{
+	uint64_t *cell = vmmu_framemap_look_slow(map, key);
+
+	if (cell) {
+		map->last_key = key / ENTRIES;
+		map->last_leaf = cell - key % ENTRIES;
+	}
+	return cell;
 }
 
 uint64_t vmmu_framemap_peek(const struct vmmu_framemap *map, uint64_t key)

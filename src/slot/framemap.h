@@ -2,7 +2,7 @@
 /*
  * A 64-bit cell for each guest frame, made when it is first wanted: reverse maps, tables of a
  * frame. Four levels of pages with 512 entries; a VM that needs no cells has no pages.
- * Pages stay until the VM ends. Context: mmu lock, exclusive.
+ * Pages stay until the VM ends. Context: mmu lock, exclusive, unless it says otherwise.
  */
 #ifndef VMMU_SLOT_FRAMEMAP_H
 #define VMMU_SLOT_FRAMEMAP_H
@@ -31,6 +31,7 @@ static inline uint64_t *vmmu_framemap_last(const struct vmmu_framemap *map, uint
 		       : NULL;
 }
 
+uint64_t *vmmu_framemap_look_slow(const struct vmmu_framemap *map, uint64_t key);
 uint64_t *vmmu_framemap_find_slow(struct vmmu_framemap *map, uint64_t key);
 uint64_t *vmmu_framemap_make_slow(struct vmmu_task *task, struct vmmu_framemap *map, uint64_t key);
 
@@ -40,6 +41,14 @@ static inline uint64_t *vmmu_framemap_find(struct vmmu_framemap *map, uint64_t k
 	uint64_t *cell = vmmu_framemap_last(map, key);
 
 	return cell ? cell : vmmu_framemap_find_slow(map, key);
+}
+
+/* As vmmu_framemap_find(), and writes nothing. Context: mmu lock in any mode. */
+static inline uint64_t *vmmu_framemap_look(const struct vmmu_framemap *map, uint64_t key)
+{
+	uint64_t *cell = vmmu_framemap_last(map, key);
+
+	return cell ? cell : vmmu_framemap_look_slow(map, key);
 }
 
 /*

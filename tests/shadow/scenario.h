@@ -66,9 +66,15 @@
 	X(a_device_entry_follows_the_guests_at_each_kind_of_flush)                                 \
 	X(a_device_that_is_remembered_keeps_its_rights)
 
+/* scenario_threads.c: faults side by side */
+#define SCENARIOS_THREADS(X)                                                                       \
+	X(two_faults_at_once_fill_one_entry)                                                       \
+	X(a_fault_of_the_guests_waits_for_nobody)
+
 #define SCENARIOS(X)                                                                               \
 	SCENARIOS_TABLES(X)                                                                        \
-	SCENARIOS_REGISTERS(X) SCENARIOS_ROOTS(X) SCENARIOS_RACE(X) SCENARIOS_DEVICE(X)
+	SCENARIOS_REGISTERS(X)                                                                     \
+	SCENARIOS_ROOTS(X) SCENARIOS_RACE(X) SCENARIOS_DEVICE(X) SCENARIOS_THREADS(X)
 
 #define SCENARIO_DECLARE(name) void name(void **state);
 SCENARIOS(SCENARIO_DECLARE)

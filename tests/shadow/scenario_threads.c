@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* Faults of two vCPUs at the same time: one is stopped in the middle of its own by the port. */
+#include <sched.h>
+
+#include "rig.h"
+#include "scenario.h"
+#include "world.h"
+
+/* Leaves as long as the other vCPU needs to come to its end, or to wait for us. */
+struct other {
+	pthread_t thread;
+	uint64_t page;
+	enum vmmu_outcome outcome;
+	atomic_bool done;
+	bool was_done; /* while the first one was in the middle */
+};
+static struct other other;
+
+static void *fault_of_other(void *context)
+{
+	struct world *w = context;
+
+	other.outcome = world_fault(&w->cpu[1], other.page);
+	atomic_store(&other.done, true);
+	return NULL;
+}
+
+static void let_other_fault(struct world *w)
+{
+	uint64_t relaxed = atomic_load(&w->relaxed);
+
+	assert_int_equal(pthread_create(&other.thread, NULL, fault_of_other, w), 0);
+	while (!atomic_load(&other.done) && atomic_load(&w->relaxed) == relaxed)
+		sched_yield();
+	other.was_done = atomic_load(&other.done);
+}
+
+static void finding(void *context, const struct vmmu_finding *f)
+{
+	(void)context;
+	print_message("# %s\n", f->text);
+}
+
+static uint64_t stat_of(struct world *w, enum vmmu_stat stat)
+{
+	uint64_t values[VMMU_STAT_COUNT];
+
+	vmmu_stats_read(w->vm, values);
+	return values[stat];
+}
+
+/* vCPU 0 faults on @page, vCPU 1 on @others in the middle of that; the tables are there. */
+static struct world *two_at_once(uint64_t page, uint64_t others)
+{
+	struct world *w = world_new(1);
+
+	world_write(&w->cpu[0], 0);
+	world_write(&w->cpu[1], 0);
+	assert_int_equal(stat_of(w, VMMU_STAT_PAGES_4K), 1);
+	other = (struct other){.page = others};
+	atomic_store(&w->on_page, let_other_fault);
+	assert_int_equal(world_fault(&w->cpu[0], page), VMMU_OUTCOME_RESUME);
+	assert_null((void *)(uintptr_t)atomic_load(&w->on_page));
+	pthread_join(other.thread, NULL);
+	return w;
+}
+
+static void end(struct world *w)
+{
+	assert_int_equal(vmmu_audit(w->vm, finding, NULL), 0);
+	world_write(&w->cpu[0], 7);
+	world_write(&w->cpu[1], 7);
+	assert_int_equal(atomic_load(&w->wrong), 0);
+	world_free(w);
+}
+
+void two_faults_at_once_fill_one_entry(void **state)
+{
+	struct world *w = two_at_once(5, 5);
+
+	(void)state;
+	/* It found the entry claimed and waited until the other was through. */
+	assert_false(other.was_done);
+	assert_int_equal(other.outcome, VMMU_OUTCOME_RESUME);
+	assert_int_equal(stat_of(w, VMMU_STAT_PAGES_4K), 2);
+	end(w);
+	w = two_at_once(5, 6);
+	/* Another page: it did not wait. */
+	assert_true(other.was_done);
+	assert_int_equal(other.outcome, VMMU_OUTCOME_RESUME);
+	assert_int_equal(stat_of(w, VMMU_STAT_PAGES_4K), 3);
+	end(w);
+}
+
+/* What the guest's tables refuse is told at once, though somebody shares the lock. */
+void a_fault_of_the_guests_waits_for_nobody(void **state)
+{
+	struct world *w;
+
+	(void)state;
+	w = two_at_once(5, WORLD_ABSENT);
+	assert_true(other.was_done);
+	assert_int_equal(other.outcome, VMMU_OUTCOME_INJECT);
+	assert_int_equal(stat_of(w, VMMU_STAT_PAGES_4K), 2);
+	end(w);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Shadow faults side by side under ThreadSanitizer: vCPUs write pages of one address space, the
+ * same ones and others, while the host takes frames away, forgets, and rewrites the guest's tables.
+ */
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "world.h"
+
+#define ROUNDS 600u
+#define HOT 48u /* pages that everybody wants */
+
+static atomic_bool stop;
+
+static uint64_t roll(uint64_t *seed, uint64_t bound)
+{
+	*seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (*seed >> 33) % bound;
+}
+
+static void *run_cpu(void *context)
+{
+	struct world_cpu *cpu = context;
+	uint64_t seed = 31 + cpu->index;
+
+	while (!atomic_load(&stop))
+		world_write(cpu, roll(&seed, 2) ? roll(&seed, HOT) : roll(&seed, WORLD_PAGES));
+	return NULL;
+}
+
+/* A hot page may lead to the same frame as others: lists of leaves with several on them. */
+static void *run_guest(void *context)
+{
+	struct world *w = context;
+	uint64_t seed = 5;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		uint64_t page = roll(&seed, 2) ? roll(&seed, HOT) : roll(&seed, WORLD_PAGES);
+
+		if (page == WORLD_ABSENT)
+			continue;
+		world_remap(w, page, WORLD_DATA + roll(&seed, 2) * roll(&seed, WORLD_PAGES));
+		sched_yield();
+	}
+	return NULL;
+}
+
+static void *run_host(void *context)
+{
+	struct world *w = context;
+	uint64_t seed = 9;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		uint64_t count = 1 + roll(&seed, 64);
+		uint64_t first = WORLD_DATA + roll(&seed, WORLD_PAGES - count);
+
+		if (i % 64 == 63) {
+			if (vmmu_zap_all(w->vm) != VMMU_OK)
+				atomic_fetch_add(&w->wrong, 1);
+		} else if (i % 8 == 7) {
+			struct vmmu_gfn_range hot = {{WORLD_DATA}, {WORLD_DATA + HOT}};
+
+			if (vmmu_zap_range(w->vm, 0, hot) != VMMU_OK)
+				atomic_fetch_add(&w->wrong, 1);
+		} else {
+			world_take(w, first, count);
+		}
+		sched_yield();
+	}
+	return NULL;
+}
+
+static void finding(void *context, const struct vmmu_finding *f)
+{
+	(void)context;
+	print_message("# %s\n", f->text);
+}
+
+static void live(unsigned prefetch)
+{
+	struct world *w = world_new(prefetch);
+	uint64_t values[VMMU_STAT_COUNT], writes = 0, faults = 0;
+	pthread_t cpu[WORLD_CPUS], host, guest;
+
+	atomic_store(&stop, false);
+	for (unsigned i = 0; i < WORLD_CPUS; i++)
+		assert_int_equal(pthread_create(&cpu[i], NULL, run_cpu, &w->cpu[i]), 0);
+	assert_int_equal(pthread_create(&host, NULL, run_host, w), 0);
+	assert_int_equal(pthread_create(&guest, NULL, run_guest, w), 0);
+	pthread_join(host, NULL);
+	pthread_join(guest, NULL);
+	atomic_store(&stop, true);
+	for (unsigned i = 0; i < WORLD_CPUS; i++) {
+		pthread_join(cpu[i], NULL);
+		writes += w->cpu[i].writes;
+		faults += w->cpu[i].faults;
+	}
+	if (vmmu_vm_death(w->vm))
+		fail_msg("%s", vmmu_vm_death(w->vm));
+	vmmu_stats_read(w->vm, values);
+	print_message("# %llu writes, %llu faults, %llu prefetched, %llu zapped\n",
+		      (unsigned long long)writes, (unsigned long long)faults,
+		      (unsigned long long)values[VMMU_STAT_PREFETCHED],
+		      (unsigned long long)values[VMMU_STAT_ZAPPED]);
+	assert_int_equal(atomic_load(&w->wrong), 0);
+	assert_true(writes && faults && values[VMMU_STAT_ZAPPED]);
+	assert_int_equal(values[VMMU_STAT_PREFETCHED] > 0, prefetch > 1);
+	assert_int_equal(vmmu_audit(w->vm, finding, NULL), 0);
+	world_free(w);
+}
+
+static void vcpus_fault_side_by_side(void **state)
+{
+	(void)state;
+	live(1);
+}
+
+static void vcpus_fault_side_by_side_and_prefetch(void **state)
+{
+	(void)state;
+	live(8);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(vcpus_fault_side_by_side),
+		cmocka_unit_test(vcpus_fault_side_by_side_and_prefetch),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
