@@ -71,29 +71,6 @@ copy_pages(const struct guest_region *region, const struct vmmu_page_request *re
 }
 
 /*
- * The neighbours get their frames, too: that costs a few dozen instructions each, and they are
- * wanted soon. Measured on a Linux boot with 512 MiB in 4K frames: 7,000 faults instead of
- * 57,000, a seventh less time, and no more frames in use at the end.
- */
-static __attribute__((noinline)) enum vmmu_page_status
-pages_get(struct guest_memory *memory, const struct vmmu_page_request *request,
-	  struct vmmu_page *pages)
-{
-	for (uint32_t i = 0; i < request->count; i++) {
-		uint64_t gfn = request->first.n + i;
-		uint64_t frame = guest_frame_at(memory, gfn);
-
-		if (frame != HOST_NONE)
-			ram_page(memory, gfn, frame, &pages[i]);
-		else if (i == request->wanted)
-			return VMMU_PAGE_ERROR;
-		else
-			pages[i] = (struct vmmu_page){.pfn = VMMU_PFN_NONE};
-	}
-	return VMMU_PAGE_OK;
-}
-
-/*
  * Of memory that comes and goes the neighbours are told if they are there. What is packed as well
  * may not be written before it was asked for to be written.
  */
@@ -123,6 +100,31 @@ pages_bring(struct guest_memory *memory, const struct vmmu_page_request *request
 	return VMMU_PAGE_OK;
 }
 
+/*
+ * The neighbours get their frames, too: that costs a few dozen instructions each, and they are
+ * wanted soon. Measured on a Linux boot with 512 MiB in 4K frames: 7,000 faults instead of
+ * 57,000, a seventh less time, and no more frames in use at the end.
+ */
+static __attribute__((noinline)) enum vmmu_page_status
+pages_get(struct guest_memory *memory, const struct vmmu_page_request *request,
+	  struct vmmu_page *pages)
+{
+	if (memory->backing != NULL)
+		return pages_bring(memory, request, pages);
+	for (uint32_t i = 0; i < request->count; i++) {
+		uint64_t gfn = request->first.n + i;
+		uint64_t frame = guest_frame_at(memory, gfn);
+
+		if (frame != HOST_NONE)
+			ram_page(memory, gfn, frame, &pages[i]);
+		else if (i == request->wanted)
+			return VMMU_PAGE_ERROR;
+		else
+			pages[i] = (struct vmmu_page){.pfn = VMMU_PFN_NONE};
+	}
+	return VMMU_PAGE_OK;
+}
+
 /* In every fault's way: one frame that is there takes the short one. */
 static enum vmmu_page_status guest_page(void *host, const struct vmmu_page_request *request,
 					struct vmmu_page *pages)
@@ -133,8 +135,6 @@ static enum vmmu_page_status guest_page(void *host, const struct vmmu_page_reque
 
 	if (region->kind != REGION_RAM)
 		return copy_pages(region, request, pages);
-	if (__builtin_expect(guest->memory.backing != NULL, 0))
-		return pages_bring(&guest->memory, request, pages);
 	frame = guest_frame_peek(&guest->memory, request->first.n);
 	if (request->count > 1 || frame == HOST_NONE)
 		return pages_get(&guest->memory, request, pages);

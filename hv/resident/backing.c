@@ -21,10 +21,12 @@ const char *backing_create(struct guest_memory *memory, uint64_t frames, unsigne
 	if (bits > GUEST_BLOCK_FRAMES * FRAME_BYTES)
 		return "a share of the guest's memory (resident=) can be kept of 60 GiB at most";
 	*backing = (struct backing){.limit = frames * percent / 100};
+	backing->frames =
+		frames_alloc_contiguous((uint32_t)((tables + FRAME_BYTES - 1) / FRAME_BYTES));
 	backing->copies =
 		frames_alloc_contiguous((uint32_t)((tables + FRAME_BYTES - 1) / FRAME_BYTES));
 	backing->used = frames_alloc_contiguous((uint32_t)((bits + FRAME_BYTES - 1) / FRAME_BYTES));
-	if (backing->copies == NULL || backing->used == NULL)
+	if (backing->frames == NULL || backing->copies == NULL || backing->used == NULL)
 		return "no memory for the tables of frames that are not resident";
 	memory->backing = backing;
 	return NULL;
@@ -34,9 +36,9 @@ const char *backing_create(struct guest_memory *memory, uint64_t frames, unsigne
 
 static uint64_t *frame_word(const struct guest_memory *memory, uint64_t gfn)
 {
-	uint64_t block = memory->blocks[gfn / GUEST_BLOCK_FRAMES];
+	uint64_t *table = memory->backing->frames[gfn / GUEST_BLOCK_FRAMES];
 
-	return block != 0 ? (uint64_t *)(uintptr_t)block + gfn % GUEST_BLOCK_FRAMES : NULL;
+	return table != NULL ? table + gfn % GUEST_BLOCK_FRAMES : NULL;
 }
 
 static uint64_t *copy_word(const struct guest_memory *memory, uint64_t gfn)
@@ -48,14 +50,14 @@ static uint64_t *copy_word(const struct guest_memory *memory, uint64_t gfn)
 static bool tables_make(struct guest_memory *memory, uint64_t gfn)
 {
 	struct backing *backing = memory->backing;
-	uint64_t *block = &memory->blocks[gfn / GUEST_BLOCK_FRAMES];
+	uint64_t **frames = &backing->frames[gfn / GUEST_BLOCK_FRAMES];
 	uint64_t **copies = &backing->copies[gfn / GUEST_BLOCK_FRAMES];
 
 	if (*copies == NULL)
 		*copies = frame_alloc();
-	if (*copies != NULL && *block == 0)
-		__atomic_store_n(block, (uintptr_t)frame_alloc(), __ATOMIC_RELEASE);
-	return *block != 0;
+	if (*copies != NULL && *frames == NULL)
+		*frames = frame_alloc();
+	return *frames != NULL;
 }
 
 static void use(struct backing *backing, uint64_t gfn)
@@ -84,7 +86,7 @@ static uint64_t bring(struct guest_memory *memory, uint64_t gfn)
 		backing->refaults_zero++;
 	}
 	memory->frames++;
-	__atomic_store_n(frame_word(memory, gfn), frame, __ATOMIC_RELAXED);
+	*frame_word(memory, gfn) = frame;
 	return frame;
 }
 
@@ -213,7 +215,7 @@ bool backing_evict(struct guest_memory *memory, uint64_t gfn)
 	frame = *word;
 	done = copy_make(backing, frame, copy_word(memory, gfn));
 	if (done) {
-		__atomic_store_n(word, 0, __ATOMIC_RELAXED);
+		*word = 0;
 		memory->frames--;
 		backing->evictions++;
 	}

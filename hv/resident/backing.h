@@ -25,10 +25,13 @@
 enum { BACKING_GROUP = 64 }; /* frames that are looked at together */
 
 struct backing {
-	uint64_t **copies; /* by 2M piece: table of 512 words; NULL: nothing there yet */
-	uint64_t *used;    /* bit per frame: looked at by other means than the guest's accesses */
-	uint64_t limit;    /* frames that may stay; 4K frames */
-	uint64_t hand;     /* the group that is looked at next */
+	/* By 2M piece: tables of 512 words, host address of the frame, or 0, and what is packed.
+	 * NULL, both: nothing there yet. memory->blocks stays empty. */
+	uint64_t **frames;
+	uint64_t **copies;
+	uint64_t *used; /* bit per frame: looked at by other means than the guest's accesses */
+	uint64_t limit; /* frames that may stay; 4K frames */
+	uint64_t hand;  /* the group that is looked at next */
 	struct store store;
 
 	uint64_t evictions; /* frames taken away, of these: */

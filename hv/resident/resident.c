@@ -65,7 +65,7 @@ static void frames_make_free(struct guest *guest)
 		uint64_t group = backing->hand;
 
 		backing->hand = (group + 1) % groups;
-		if (guest->memory.blocks[group / (GUEST_BLOCK_FRAMES / BACKING_GROUP)] != 0)
+		if (backing->frames[group / (GUEST_BLOCK_FRAMES / BACKING_GROUP)] != NULL)
 			group_look(guest, group * BACKING_GROUP);
 	}
 	for (unsigned i = 0; i < guest->cpu_count; i++) {

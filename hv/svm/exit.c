@@ -160,9 +160,8 @@ int svm_exit(struct vcpu *vcpu)
 	cost_add(&vcpu->cost[vcpu->kind], vcpu->tsc_run - vcpu->tsc_last);
 	vcpu->tsc_last = vcpu->tsc_exit;
 	vcpu->exits++;
-	__atomic_store_n(&vcpu->inside, 0, __ATOMIC_RELEASE);
 	if (__builtin_expect(vcpu->many, 0))
-		smp_busy_begin(vcpu);
+		smp_leave(vcpu);
 	vmmu_vcpu_leave(vcpu->mmu);
 	vcpu->delivering = (vcpu->vmcb.control.exit_event & EVENT_VALID) != 0;
 	if (__builtin_expect(vcpu->delivering, 0))

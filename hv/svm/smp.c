@@ -333,6 +333,8 @@ void smp_busy_begin(struct vcpu *vcpu)
 
 void smp_busy_end(struct vcpu *vcpu)
 {
+	if (vcpu->guest->memory.backing == NULL)
+		return;
 	__atomic_store_n(&vcpu->busy, 0, __ATOMIC_SEQ_CST);
 }
 
@@ -354,6 +356,12 @@ bool smp_hold(struct vcpu *vcpu)
 void smp_release(struct vcpu *vcpu)
 {
 	__atomic_store_n(&vcpu->guest->held, 0, __ATOMIC_SEQ_CST);
+}
+
+void smp_leave(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->inside, 0, __ATOMIC_RELEASE);
+	smp_busy_begin(vcpu);
 }
 
 static enum svm_next enter_loop(struct vcpu *vcpu)

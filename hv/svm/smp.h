@@ -18,6 +18,9 @@ enum smp_request {
 /* Ask another vCPU for something. Context: its own CPU, or any other; outside the guest. */
 void smp_request(struct vcpu *to, uint32_t what);
 
+/* First thing after #VMEXIT if there are several vCPUs. */
+void smp_leave(struct vcpu *vcpu);
+
 /* Last thing before VMRUN if there are several vCPUs: requests, waiting, entry. */
 enum svm_next smp_enter(struct vcpu *vcpu);
 

@@ -19,7 +19,6 @@ static int set_up(void **state)
 	(void)state;
 	machine = (struct machine){.frames_left = UINT64_MAX};
 	memory = (struct guest_memory){.block_count = BLOCKS};
-	memory.blocks = frames_alloc_contiguous(1);
 	assert_null(backing_create(&memory, FRAMES, 60));
 	return 0;
 }
@@ -41,13 +40,13 @@ static int tear_down(void **state)
 	assert_int_equal(machine.guest_frames, 0);
 	assert_int_equal(memory.frames, 0);
 	for (unsigned i = 0; i < BLOCKS; i++) {
-		frame_free((void *)(uintptr_t)memory.blocks[i]);
+		frame_free(memory.backing->frames[i]);
 		frame_free(memory.backing->copies[i]);
 	}
 	assert_int_equal(machine.frames, 0);
+	free(memory.backing->frames);
 	free(memory.backing->copies);
 	free(memory.backing->used);
-	free(memory.blocks);
 	return 0;
 }
 
