@@ -117,6 +117,13 @@ int run_choose_guest(struct run_options *options)
 	if (!options->guest && !options->kernel)
 		options->guest = guest_at(0);
 	kind = options->guest ? options->guest : guest_at(0);
+	if (options->resident < 100) {
+		if (kind->vgtt)
+			return cli_refuse("--resident cannot be given together with --guest %s: "
+					  "its device keeps addresses of guest memory",
+					  kind->name);
+		options->huge = false;
+	}
 	if (options->memory_bytes == 0)
 		options->memory_bytes = kind->memory_bytes;
 	if (options->timeout_ms < 0 && options->guest && !options->initrd && !options->interactive)

@@ -26,6 +26,7 @@ enum {
 	KEY_TRACE,
 	KEY_ICOUNT,
 	KEY_STRESS,
+	KEY_RESIDENT,
 	KEY_QEMU,
 	KEY_HYPERVISOR,
 };
@@ -60,6 +61,11 @@ static const struct argp_option argp_options[] = {
 	 2},
 	{"stress", KEY_STRESS, NULL, 0,
 	 "Take translations away all the time while the guest runs: ranges, a slot, everything", 2},
+	{"resident", KEY_RESIDENT, "PERCENT", 0,
+	 "Keep only this share of the guest's memory in host frames, 10% to 100% (default); cold "
+	 "pages are compressed, and brought back when they are needed. In 4K pages; not with "
+	 "--guest mediator",
+	 2},
 	{NULL, 0, NULL, 0, "The run:", 3},
 	{"interactive", KEY_INTERACTIVE, NULL, 0,
 	 "Connect this terminal to the guest's serial port; Ctrl-A x quits, Ctrl-A Ctrl-A sends "
@@ -165,6 +171,17 @@ static int parse_cpus(struct run_options *options, const char *arg)
 	return 0;
 }
 
+static int parse_resident(struct run_options *options, const char *arg)
+{
+	size_t length = strlen(arg);
+	char *number = cli_format("%.*s", (int)(length - (length && arg[length - 1] == '%')), arg);
+	bool ok = cli_parse_number(number, 100, &options->resident) &&
+		  options->resident >= RUN_RESIDENT_MIN;
+
+	free(number);
+	return ok ? 0 : refuse_value("resident", arg, "a share from 10% to 100%");
+}
+
 static int parse_timeout(struct run_options *options, const char *arg)
 {
 	char *end = NULL;
@@ -225,6 +242,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return parse_memory(options, arg);
 	case KEY_CPUS:
 		return parse_cpus(options, arg);
+	case KEY_RESIDENT:
+		return parse_resident(options, arg);
 	case KEY_TIMEOUT:
 		return parse_timeout(options, arg);
 	case KEY_INTERACTIVE:
@@ -251,6 +270,7 @@ int run_parse_options(struct run_options *options, int argc, char **argv)
 		.timeout_ms = -1,
 		.huge = true,
 		.cpus = 1,
+		.resident = 100,
 	};
 	return cli_parse(&argp, "vmmu run", argc, argv, options);
 }

@@ -181,15 +181,19 @@ static void add_images(struct arguments *arguments, const struct qemu_request *r
 	const int fds[] = {files->kernel, files->initrd, files->append};
 	const char *roles[] = {"kernel", "initrd", "append"};
 	char *modules = cli_copy("");
+	char share[40] = "";
 
+	if (options->resident < 100)
+		(void)snprintf(share, sizeof(share), " resident=%" PRIu64, options->resident);
 	add(arguments, cli_copy("-kernel"));
 	add(arguments, passed_name(arguments, files->hypervisor));
 	add(arguments, cli_copy("-append"));
-	add(arguments, cli_format("mmu=%s memory=%" PRIu64
-				  " huge=%s audit=%s trace=%s cpus=%" PRIu64 " stress=%s%s",
-				  options->mmu, options->memory_bytes, options->huge ? "on" : "off",
-				  options->audit, options->trace ? "on" : "off", options->cpus,
-				  options->stress ? "on" : "off", request->vgtt ? " vgtt=on" : ""));
+	add(arguments,
+	    cli_format("mmu=%s memory=%" PRIu64 " huge=%s audit=%s trace=%s cpus=%" PRIu64
+		       " stress=%s%s%s",
+		       options->mmu, options->memory_bytes, options->huge ? "on" : "off",
+		       options->audit, options->trace ? "on" : "off", options->cpus,
+		       options->stress ? "on" : "off", request->vgtt ? " vgtt=on" : "", share));
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		char *name;
 		char *longer;

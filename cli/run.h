@@ -14,6 +14,9 @@
 /* The hypervisor has room for no more. */
 #define RUN_CPUS_MAX 8
 
+/* With less a guest does nothing but wait for its pages. */
+#define RUN_RESIDENT_MIN 10
+
 /* What the user asked for. Strings are the user's own; NULL where nothing was said. */
 struct run_options {
 	const struct guest_kind *guest;
@@ -28,6 +31,7 @@ struct run_options {
 	const char *hypervisor;
 	uint64_t memory_bytes; /* 0: not given */
 	uint64_t cpus;
+	uint64_t resident;  /* percent; 100: all memory stays */
 	int64_t timeout_ms; /* 0: none, -1: not given */
 	bool huge;
 	bool interactive;

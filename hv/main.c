@@ -6,6 +6,7 @@
  *   platform/  the bare machine          emulate/  instruction decoder and emulator
  *   svm/       VMCB, world switch, exits guest/    memory, devices, MSRs, loaders
  *   report/    figures and crash reports devices/  a mediated device
+ *   resident/  memory packed away
  */
 #include "devices/vgtt.h"
 #include "guest/device.h"
@@ -15,6 +16,7 @@
 #include "guest/ports.h"
 #include "platform/platform.h"
 #include "report/report.h"
+#include "resident/backing.h"
 #include "svm/smp.h"
 #include "svm/svm.h"
 
@@ -54,6 +56,9 @@ static void memory_make(void)
 	memory_check_size(guest.options.memory);
 	trouble = guest_memory_create(&guest.memory, guest.boot, guest.options.memory,
 				      guest.options.huge);
+	if (trouble == NULL && guest.options.resident < 100)
+		trouble = backing_create(&guest.memory, guest.options.memory / FRAME_BYTES,
+					 guest.options.resident);
 	if (trouble == NULL && guest.options.vgtt)
 		trouble = guest_memory_add_spare(&guest.memory);
 	if (trouble != NULL)
@@ -88,7 +93,8 @@ static void cpus_check(void)
 	uint32_t found = cpus_find(guest.boot);
 
 	guest.cpu_count = guest.options.cpus;
-	guest.exit_work = guest.options.audit != AUDIT_OFF || guest.options.stress;
+	guest.exit_work = guest.options.audit != AUDIT_OFF || guest.options.stress ||
+			  guest.options.resident < 100;
 	if (found == guest.cpu_count)
 		return;
 	format_text(

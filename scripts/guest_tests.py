@@ -154,6 +154,40 @@ def cpus_boot(name, arguments, is_long=False, guest="linux"):
     arguments = ["--guest", guest, "--cpus", str(CPUS), *arguments]
     return (name, [*arguments, "--append", f"vmmu.token={token}"], checks, is_long)
 
+
+def resident_boot(name, cpus, arguments, is_long=False):
+    """Only a share of the memory stays in host frames: contents are the guest's own checks."""
+    token = name.replace(" ", "-").replace(",", "").replace("%", "")
+    says = f"vmmu-guest: ok token={token}" + (f" cpus={cpus}" if cpus > 1 else "")
+    checks = {
+        "powers off by itself, status 0": lambda boot, _: boot.status == 0
+        and boot.get("guest.outcome") == "poweroff",
+        f"says {says[12:]}": lambda boot, _: boot.says(says) and boot.get("guest.ok") is True,
+        "no audit finding": lambda boot, _: boot.get("audit.findings", -1) == 0,
+        "audits ran": lambda boot, _: boot.get("audit.runs") > 0,
+        "more than 1000 pages evicted": lambda boot, _: boot.get("resident.evictions") > 1000,
+        "more than 100 brought back": lambda boot, _: boot.get("resident.refaults") > 100,
+        "zero pages cost nothing": lambda boot, _: boot.get("resident.zero") > 100
+        and boot.get("resident.packed.pages")
+        == boot.get("resident.evictions")
+        - boot.get("resident.zero")
+        - boot.get("resident.clean"),
+        "compressed pages are smaller": lambda boot, _: 0
+        < boot.get("resident.packed.percent")
+        < 100,
+        "the share holds at the end": lambda boot, _: boot.get("memory.guest_bytes")
+        <= boot.get("resident.limit_bytes") + (1 << 20),
+    }
+    if "--stress" in arguments:
+        checks["memory was withdrawn besides"] = lambda boot, _: boot.get("stress.steps") > 20
+    if "30%" in arguments:
+        checks["what was only read is not compressed again"] = (
+            lambda boot, _: boot.get("resident.clean") > 100
+        )
+    arguments = ["--memory", "128M", "--cpus", str(cpus), *arguments]
+    return (name, [*arguments, "--append", f"vmmu.token={token}"], checks, is_long)
+
+
 # name, arguments, checks, in the long tests only; the longest last
 BOOTS = [
     (
@@ -224,6 +258,12 @@ BOOTS = [
     cpus_boot("4 CPUs, npt", ["--stress", "--audit", "sample"]),
     cpus_boot("4 CPUs, 4K pages", ["--huge", "off", "--stress", "--audit", "every=1000"]),
     cpus_boot("4 CPUs, shadow", ["--mmu", "shadow", "--audit", "every=20000"]),
+    resident_boot("resident 60%, 4 CPUs, npt", CPUS,
+                  ["--resident", "60%", "--stress", "--audit", "sample"]),
+    resident_boot("resident 30%, shadow", 1,
+                  ["--resident", "30%", "--mmu", "shadow", "--stress", "--audit", "every=20000"]),
+    resident_boot("resident 60%, 4 CPUs, shadow", CPUS,
+                  ["--resident", "60%", "--mmu", "shadow", "--audit", "every=20000"], True),
     cpus_boot("4 CPUs, shadow, stress", ["--mmu", "shadow", "--stress", "--audit", "every=20000"],
               is_long=True),
     cpus_boot("4 CPUs, pae", ["--stress", "--audit", "sample"], True, "linux-pae"),

@@ -8,7 +8,7 @@ set -eu
 packages="
 	meson ninja-build pkg-config
 	gcc gcc-multilib libc6-dev clang lld libclang-rt-14-dev clang-format clang-tidy
-	libjansson-dev libcmocka-dev libzydis-dev
+	libjansson-dev libcmocka-dev liblz4-dev libzydis-dev
 	qemu-system-x86 cpio python3 spin
 "
 # Only benchmarks draw charts and count instructions of programs.

@@ -54,6 +54,7 @@ struct guest {
 	uint64_t flushes;  /* remote flushes begun; svm/smp.c */
 	uint32_t auditing; /* somebody audits: nobody writes untold */
 	uint64_t wakes;    /* requests, and ends of rests */
+	uint32_t held;     /* a vCPU takes guest memory away; svm/smp.c */
 	bool nmi_sources;  /* the guest routed an interrupt as NMI */
 
 	uint64_t audit_findings; /* counted with the library's lock held */

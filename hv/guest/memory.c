@@ -2,6 +2,8 @@
 /* Guest-physical memory on scattered host frames, and copies of firmware tables. */
 #include "memory.h"
 
+#include "../resident/backing.h"
+
 enum { PAGE_MASK = FRAME_BYTES - 1 };
 
 static uint64_t page_down(uint64_t address)
@@ -239,6 +241,7 @@ bool guest_memory_prefill(struct guest_memory *memory)
 uint8_t *guest_pointer(struct guest_memory *memory, uint64_t gpa, enum guest_access access)
 {
 	const struct guest_region *region = guest_region_find(memory, gpa);
+	bool writable;
 	uint64_t host;
 
 	if (region == NULL)
@@ -248,7 +251,10 @@ uint8_t *guest_pointer(struct guest_memory *memory, uint64_t gpa, enum guest_acc
 			return NULL;
 		return (uint8_t *)(uintptr_t)(region->host + (gpa - region->start));
 	}
-	host = guest_frame_at(memory, gpa / FRAME_BYTES);
+	if (memory->backing != NULL)
+		host = backing_frame(memory, gpa / FRAME_BYTES, access, &writable);
+	else
+		host = guest_frame_at(memory, gpa / FRAME_BYTES);
 	if (host == HOST_NONE)
 		hv_panic("the machine's memory is used up by the guest: give QEMU more");
 	return (uint8_t *)(uintptr_t)(host + (gpa & PAGE_MASK));

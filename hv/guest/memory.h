@@ -5,7 +5,8 @@
  *
  * This is what the library's guest_page callback answers from, and how the hypervisor itself
  * (loader, emulator, walks of the guest's tables) reaches guest memory. Filling on demand takes a
- * lock; looking at what is there takes none, since an entry once set stays.
+ * lock; looking at what is there takes none, since an entry once set stays. With resident= it
+ * does not stay, and every look takes the lock.
  */
 #ifndef HV_GUEST_MEMORY_H
 #define HV_GUEST_MEMORY_H
@@ -49,6 +50,8 @@ struct guest_region {
 	enum region_kind kind;
 };
 
+struct backing;
+
 struct guest_memory {
 	struct guest_region regions[GUEST_REGIONS_MAX];
 	unsigned region_count;
@@ -59,8 +62,9 @@ struct guest_memory {
 	 */
 	uint64_t *blocks;
 	uint64_t block_count;
-	uint64_t frames;  /* 4K frames given to the guest */
-	struct spin lock; /* over filling in blocks and tables, and the count of frames */
+	uint64_t frames;         /* 4K frames given to the guest */
+	struct spin lock;        /* over filling in blocks and tables, and the count of frames */
+	struct backing *backing; /* frames come and go (resident/backing.h); NULL: they stay */
 };
 
 /**
@@ -117,8 +121,8 @@ static inline uint64_t guest_frame_at(struct guest_memory *memory, uint64_t gfn)
 
 enum guest_access { GUEST_READ, GUEST_WRITE };
 
-/* Address of the byte at @gpa, good up to the end of its page; NULL: no memory there, or
- * none that may be written. */
+/* Address of the byte at @gpa, good up to the end of its page, until the exit that is handled has
+ * been handled; NULL: no memory there, or none that may be written. */
 uint8_t *guest_pointer(struct guest_memory *memory, uint64_t gpa, enum guest_access access);
 
 /* Copy to or from guest memory, any length. False: not all of it is (writable) memory. */

@@ -6,7 +6,7 @@
 
 #include "../platform/platform.h"
 
-enum { WORD_BYTES = 128, MEMORY_MIN_MIB = 4 };
+enum { WORD_BYTES = 128, MEMORY_MIN_MIB = 4, RESIDENT_MIN = 10 };
 
 static bool parse_switch(const char *value, bool *to)
 {
@@ -57,6 +57,16 @@ static bool parse_cpus(const char *value, unsigned *cpus)
 	return true;
 }
 
+static bool parse_resident(const char *value, unsigned *resident)
+{
+	uint64_t percent;
+
+	if (!text_to_u64(value, &percent) || percent < RESIDENT_MIN || percent > 100)
+		return false;
+	*resident = (unsigned)percent;
+	return true;
+}
+
 static bool parse_prefetch(const char *value, unsigned *prefetch)
 {
 	uint64_t count;
@@ -103,15 +113,37 @@ static const char *word_take(struct options *options, const char *word)
 		return parse_prefetch(word + 9, &options->prefetch) ? NULL : "1, 2, 4, 8, 16 or 32";
 	if (text_starts(word, "cpus="))
 		return parse_cpus(word + 5, &options->cpus) ? NULL : "a number from 1 to 8";
+	if (text_starts(word, "resident="))
+		return parse_resident(word + 9, &options->resident) ? NULL
+								    : "a number from 10 to 100";
 	return "";
+}
+
+/* NULL, or why the options do not go together. */
+static const char *contradiction(const struct options *options)
+{
+	if (options->memory == 0)
+		return "memory= is missing on the hypervisor's line: bytes of guest memory";
+	if (options->resident == 100)
+		return NULL;
+	if (options->vgtt)
+		return "resident= does not go together with vgtt=on: the device keeps addresses of "
+		       "guest memory";
+	if (options->prefill)
+		return "resident= does not go together with prefill=on: one takes away what the "
+		       "other gives";
+	if (options->huge)
+		return "resident= needs huge=off: memory comes and goes in 4K frames";
+	return NULL;
 }
 
 bool options_parse(struct options *options, const char *line, char *trouble, uint64_t bytes)
 {
 	char word[WORD_BYTES];
+	const char *conflict;
 	size_t length;
 
-	*options = (struct options){.huge = true, .levels = 4, .cpus = 1};
+	*options = (struct options){.huge = true, .levels = 4, .cpus = 1, .resident = 100};
 	while ((length = boot_word_next(&line, word, sizeof(word))) != 0) {
 		const char *expected = length < sizeof(word) ? word_take(options, word) : "";
 
@@ -125,10 +157,8 @@ bool options_parse(struct options *options, const char *line, char *trouble, uin
 				    expected);
 		return false;
 	}
-	if (options->memory == 0) {
-		format_text(trouble, bytes,
-			    "memory= is missing on the hypervisor's line: bytes of guest memory");
-		return false;
-	}
-	return true;
+	conflict = contradiction(options);
+	if (conflict != NULL)
+		format_text(trouble, bytes, "%s", conflict);
+	return conflict == NULL;
 }

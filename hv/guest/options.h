@@ -15,6 +15,7 @@ struct options {
 	unsigned prefetch; /* for the library; 0: its default */
 	unsigned levels;   /* of host and nested tables, 4 or 5 */
 	unsigned cpus;     /* of the guest */
+	unsigned resident; /* percent of memory that stays in host frames; 100: all */
 	bool shadow;       /* no nested paging */
 	bool huge;
 	bool trace;

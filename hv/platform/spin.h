@@ -9,8 +9,9 @@
  *   device         guest/device.c    I/O APIC: select, check and write are one step
  *   channels       platform/console.c a record on the report or trace channel
  *
- * Held for a few hundred instructions, with GIF=0, never over an entry into the guest. Whoever
- * waits is outside the guest, so a remote flush never waits for it.
+ * Held for a few hundred instructions (with resident= for the packing or unpacking of a page), with
+ * GIF=0, never over an entry into the guest. Whoever waits is outside the guest, so a remote flush
+ * never waits for it. smp_hold() is outside of all.
  */
 #ifndef HV_SPIN_H
 #define HV_SPIN_H

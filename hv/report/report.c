@@ -4,6 +4,7 @@
 
 #include "../devices/vgtt.h"
 #include "../guest/guest.h"
+#include "../resident/backing.h"
 #include "../svm/vcpu.h"
 
 static void value(const char *key, uint64_t number)
@@ -123,6 +124,27 @@ static void report_guest(const struct guest *guest)
 	value("tsc.guest_end", guest->vcpus[0]->tsc_end);
 }
 
+static void report_resident(const struct guest_memory *memory)
+{
+	const struct backing *backing = memory->backing;
+	uint64_t plain = backing->store.packed_pages * FRAME_BYTES;
+
+	value("resident.limit_bytes", backing->limit * FRAME_BYTES);
+	value("resident.evictions", backing->evictions);
+	value("resident.zero", backing->zero);
+	value("resident.clean", backing->clean);
+	value("resident.packed.pages", backing->store.packed_pages);
+	value("resident.packed.bytes", backing->store.packed_bytes);
+	value("resident.packed.percent",
+	      plain != 0 ? backing->store.packed_bytes * 100 / plain : 0);
+	value("resident.refaults", backing->refaults);
+	value("resident.refaults_zero", backing->refaults_zero);
+	value("resident.no_room", backing->no_room);
+	value("resident.store_bytes", backing->store.frames_most * FRAME_BYTES);
+	value("resident.tsc.evict", backing->tsc_evict);
+	value("resident.tsc.refault", backing->tsc_refault);
+}
+
 static void report_mediator(const struct vgtt *vgtt)
 {
 	const struct mediator_stats *stats = &vgtt->mediator.stats;
@@ -176,6 +198,8 @@ int report_figures(struct guest *guest)
 	report_cpus(guest);
 	report_library(guest);
 	report_guest(guest);
+	if (guest->memory.backing != NULL)
+		report_resident(&guest->memory);
 	if (guest->vgtt != NULL)
 		report_mediator(guest->vgtt);
 	return ended_well(guest) ? 0 : 1;

@@ -9,6 +9,7 @@
 #include "../guest/guest.h"
 #include "../guest/port.h"
 #include "../guest/stress.h"
+#include "../resident/resident.h"
 #include "smp.h"
 
 static enum svm_next exit_shutdown(struct vcpu *vcpu)
@@ -101,6 +102,8 @@ static void exit_work(struct vcpu *vcpu)
 
 	if (guest->options.stress)
 		stress_step(vcpu);
+	if (guest->memory.backing != NULL)
+		resident_step(vcpu);
 	switch (guest->options.audit) {
 	case AUDIT_OFF:
 		break;
@@ -157,7 +160,8 @@ int svm_exit(struct vcpu *vcpu)
 	cost_add(&vcpu->cost[vcpu->kind], vcpu->tsc_run - vcpu->tsc_last);
 	vcpu->tsc_last = vcpu->tsc_exit;
 	vcpu->exits++;
-	__atomic_store_n(&vcpu->inside, 0, __ATOMIC_RELEASE);
+	if (__builtin_expect(vcpu->many, 0))
+		smp_leave(vcpu);
 	vmmu_vcpu_leave(vcpu->mmu);
 	vcpu->delivering = (vcpu->vmcb.control.exit_event & EVENT_VALID) != 0;
 	if (__builtin_expect(vcpu->delivering, 0))
@@ -182,6 +186,8 @@ void svm_vcpu_run(struct vcpu *vcpu)
 	vcpu->audit_countdown = vcpu->guest->options.audit_every;
 	vcpu->tsc_entry = rdtsc();
 	vcpu->kind = EXIT_KIND_COUNT;
+	if (vcpu->many)
+		smp_busy_begin(vcpu);
 	next = vcpu->many ? smp_enter(vcpu) : enter(vcpu);
 	if (next == SVM_RESUME)
 		svm_run(vcpu);

@@ -310,7 +310,61 @@ static bool try_enter(struct vcpu *vcpu, enum svm_next *next)
 	return false;
 }
 
-enum svm_next smp_enter(struct vcpu *vcpu)
+/*
+ * Both sides write first and read then, so that at least one sees the other. Who holds is busy
+ * himself and waits for nobody who waits for him: a busy vCPU waits for vCPUs inside only, and
+ * these have left before they wait here.
+ */
+void smp_busy_begin(struct vcpu *vcpu)
+{
+	struct guest *guest = vcpu->guest;
+
+	if (guest->memory.backing == NULL)
+		return;
+	for (;;) {
+		__atomic_store_n(&vcpu->busy, 1, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&guest->held, __ATOMIC_SEQ_CST) == 0)
+			return;
+		__atomic_store_n(&vcpu->busy, 0, __ATOMIC_SEQ_CST);
+		while (__atomic_load_n(&guest->held, __ATOMIC_SEQ_CST) != 0)
+			cpu_relax();
+	}
+}
+
+void smp_busy_end(struct vcpu *vcpu)
+{
+	if (vcpu->guest->memory.backing == NULL)
+		return;
+	__atomic_store_n(&vcpu->busy, 0, __ATOMIC_SEQ_CST);
+}
+
+bool smp_hold(struct vcpu *vcpu)
+{
+	struct guest *guest = vcpu->guest;
+
+	if (__atomic_exchange_n(&guest->held, 1, __ATOMIC_SEQ_CST) != 0)
+		return false;
+	for (unsigned i = 0; i < guest->cpu_count; i++) {
+		const struct vcpu *other = guest->vcpus[i];
+
+		while (other != vcpu && __atomic_load_n(&other->busy, __ATOMIC_SEQ_CST) != 0)
+			cpu_relax();
+	}
+	return true;
+}
+
+void smp_release(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->guest->held, 0, __ATOMIC_SEQ_CST);
+}
+
+void smp_leave(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->inside, 0, __ATOMIC_RELEASE);
+	smp_busy_begin(vcpu);
+}
+
+static enum svm_next enter_loop(struct vcpu *vcpu)
 {
 	enum svm_next next = SVM_RESUME;
 
@@ -324,7 +378,9 @@ enum svm_next smp_enter(struct vcpu *vcpu)
 		if (has_requests(vcpu)) {
 			requests_take(vcpu);
 		} else if (vcpu->state != VCPU_RUNS) {
+			smp_busy_end(vcpu);
 			rest(vcpu);
+			smp_busy_begin(vcpu);
 		} else {
 			if (vcpu->halting)
 				apic_look_again();
@@ -332,6 +388,14 @@ enum svm_next smp_enter(struct vcpu *vcpu)
 				return next;
 		}
 	}
+}
+
+enum svm_next smp_enter(struct vcpu *vcpu)
+{
+	enum svm_next next = enter_loop(vcpu);
+
+	smp_busy_end(vcpu);
+	return next;
 }
 
 static void wait_outside(struct vcpu *vcpu, uint32_t run)
@@ -420,6 +484,7 @@ void smp_stop(struct vcpu *vcpu)
 {
 	struct guest *guest = vcpu->guest;
 
+	smp_busy_end(vcpu);
 	__atomic_store_n(&vcpu->stopped, 1, __ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < guest->cpu_count; i++) {
 		struct vcpu *other = guest->vcpus[i];

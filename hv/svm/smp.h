@@ -18,8 +18,21 @@ enum smp_request {
 /* Ask another vCPU for something. Context: its own CPU, or any other; outside the guest. */
 void smp_request(struct vcpu *to, uint32_t what);
 
+/* First thing after #VMEXIT if there are several vCPUs. */
+void smp_leave(struct vcpu *vcpu);
+
 /* Last thing before VMRUN if there are several vCPUs: requests, waiting, entry. */
 enum svm_next smp_enter(struct vcpu *vcpu);
+
+/*
+ * Guest memory that goes away (resident=). A vCPU is busy with guest memory from its exit to its
+ * entry, unless it rests. smp_hold() returns when no other vCPU is busy, and keeps them from
+ * becoming so until smp_release(): they stay in the guest or wait. False: another vCPU does it.
+ */
+void smp_busy_begin(struct vcpu *vcpu);
+void smp_busy_end(struct vcpu *vcpu);
+bool smp_hold(struct vcpu *vcpu);
+void smp_release(struct vcpu *vcpu);
 
 /* HLT with interrupts off: rest until an NMI or INIT comes; the last one to rest ends the guest. */
 void smp_halt(struct vcpu *vcpu, unsigned bytes);

@@ -8,6 +8,7 @@
 
 #include "../guest/guest.h"
 #include "../platform/apic.h"
+#include "../resident/pack.h"
 #include "permissions.h"
 
 enum { GUEST_ASID = 1 };
@@ -127,6 +128,7 @@ struct vcpu *svm_vcpu_create(struct guest *guest, uint32_t index)
 
 void svm_vcpu_attach(struct vcpu *vcpu)
 {
+	pack_attach();
 	/* What VMLOAD restores after each exit never changes: saved once. */
 	__asm__ volatile("vmsave" : : "a"(vcpu->host_vmcb) : "memory");
 	this_cpu()->hv = vcpu;

@@ -132,6 +132,7 @@ struct vcpu {
 	uint32_t startup_vector;
 	uint32_t kicked;  /* somebody sent an NMI */
 	uint32_t stopped; /* will not run again */
+	uint32_t busy;    /* with guest memory, see smp_hold() */
 
 	struct vmmu_vcpu *mmu;
 	struct guest *guest;

@@ -183,7 +183,8 @@ def mediated_device(world):
         expect_equal(world.run("--guest", guest, plan=plan).returncode, 0)
         args = json.loads((world.folder / "saved").read_text())["args"]
         expect_equal(args[args.index("-append") + 1],
-                     f"mmu=npt memory={512 << 20} huge=on audit=off trace=off cpus=1 stress=off{word}")
+                     f"mmu=npt memory={512 << 20} huge=on audit=off trace=off cpus=1 "
+                     f"stress=off{word}")
     for key, words in (("mismatches", "3 mismatches"), ("stale", "3 stale"),
                        ("strays", "3 stray")):
         plan = swap(GOOD, "value audit.findings 0",
@@ -265,6 +266,22 @@ def processors(world):
         expect_equal(args[args.index("-accel") + 1], accelerator)
         expect_equal(args[args.index("-smp") + 1] if "-smp" in args else None, count)
         expect(args[args.index("-append") + 1].endswith(" " + words), args)
+
+
+@test
+def resident_share(world):
+    """the share is passed on, with 4K pages; all of it is the default"""
+    saved = world.folder / "saved.json"
+    expected = [
+        (["--resident", "60%"], "huge=off", " stress=off resident=60"),
+        (["--resident", "10", "--huge", "on"], "huge=off", " stress=off resident=10"),
+        (["--resident", "100%"], "huge=on", " stress=off"),
+    ]
+    for options, huge, end in expected:
+        world.run("--kernel", "bz", *options, plan=[["save", str(saved)], *GOOD])
+        args = json.loads(saved.read_text())["args"]
+        words = args[args.index("-append") + 1]
+        expect(words.endswith(end) and f" {huge} " in words, words)
 
 
 @test
