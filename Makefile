@@ -16,7 +16,7 @@ help:
 	@echo "make build         build everything; the command is $(BUILD)/vmmu"
 	@echo "make run           boot the default guest and show what the MMU did"
 	@echo "                   (ARGS='--huge off ...' for options; vmmu run --help lists them)"
-	@echo "make test          every test, then the guest boots; about 7 minutes on two cores"
+	@echo "make test          every test, then the guest boots; about 12 minutes on two cores"
 	@echo "make test-long     the same, and the long tests"
 	@echo "make bench         the costs beside Linux KVM's, in instructions, and the figures of"
 	@echo "                   make scale; about 10 minutes"
