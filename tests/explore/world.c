@@ -14,10 +14,10 @@ struct world world;
 uint64_t world_fail_at;
 
 /* Things of the machine that are no words: their addresses name them. */
-static char lock_object, host_object;
-char world_slots_object, world_cpu_object[SIM_VCPUS_MAX];
+static char lock_object;
+char world_slots_object, world_host_object, world_cpu_object[SIM_VCPUS_MAX];
 
-static void need(bool condition, const char *what)
+void world_need(bool condition, const char *what)
 {
 	if (condition)
 		return;
@@ -95,7 +95,7 @@ static void name_page(sim_pfn_t pfn)
 
 static void name_pages(uint64_t frames)
 {
-	need(frames <= sizeof(page_id) / sizeof(page_id[0]), "room for the names of pages");
+	world_need(frames <= sizeof(page_id) / sizeof(page_id[0]), "room for the names of pages");
 	for (uint32_t i = 0; i < frames; i++)
 		page_id[i] = 1u << 17 | i;
 	memset(allocated, 0, sizeof(allocated));
@@ -225,7 +225,7 @@ static vmmu_pfn_t port_alloc(void *host)
 		return VMMU_PFN_NONE;
 	}
 	pfn = sim_ram_alloc(sim->machine, SIM_FRAME_TABLE);
-	need(pfn.n != SIM_PFN_NONE.n, "a frame");
+	world_need(pfn.n != SIM_PFN_NONE.n, "a frame");
 	name_page(pfn);
 	return (vmmu_pfn_t){pfn.n};
 }
@@ -247,7 +247,7 @@ static enum vmmu_page_status port_page(void *host, const struct vmmu_page_reques
 	struct sim_host_view view;
 
 	no_lock_held("guest_page");
-	explore_point(&host_object, false, "the host looks up the page");
+	explore_point(&world_host_object, false, "the host looks up the page");
 	view = sim_host_query(sim->machine, (sim_hpage_t){first + request->wanted});
 	if (!view.is_present &&
 	    !sim_host_swap_in(sim->machine, (sim_hpage_t){first + request->wanted}))
@@ -267,7 +267,7 @@ static void port_dirty(void *host, vmmu_gfn_t first, uint64_t frames, vmmu_pfn_t
 {
 	struct sim_vm *sim = host;
 
-	explore_point(&host_object, true, "the host is told: dirty");
+	explore_point(&world_host_object, true, "the host is told: dirty");
 	if (sim_ram_state(sim->machine, (sim_pfn_t){pfn.n}) != SIM_FRAME_GUEST)
 		sim_violation(sim->machine, "gfn %llx: told of a page that the host took away",
 			      (unsigned long long)first.n);
@@ -470,10 +470,10 @@ void world_new(const struct world_options *options)
 	for (unsigned i = 0; i < SIM_VCPUS_MAX; i++)
 		world.cpu_of[i] = i;
 	world.sim = sim_vm_new(&sim, world.options.vcpus);
-	need(world.sim != NULL, "a VM");
-	need(sim_host_populate(world.sim->machine, (sim_hpage_t){0}, world.options.host_pages,
-			       world.options.run_level),
-	     "host memory");
+	world_need(world.sim != NULL, "a VM");
+	world_need(sim_host_populate(world.sim->machine, (sim_hpage_t){0}, world.options.host_pages,
+				     world.options.run_level),
+		   "host memory");
 	world.sim->port.page_alloc = port_alloc;
 	world.sim->port.page_free = port_free;
 	world.sim->port.guest_page = port_page;
@@ -486,8 +486,8 @@ void world_new(const struct world_options *options)
 	if (!world.options.builtin_locks) {
 		world.sim->port.locks = &locks;
 		readers = world.sim->vm->mmu_lock.readers; /* the vCPUs are there already */
-		need(vmmu_rwlock_init(&world.sim->vm->mmu_lock, &world.sim->port, world.sim),
-		     "a lock");
+		world_need(vmmu_rwlock_init(&world.sim->vm->mmu_lock, &world.sim->port, world.sim),
+			   "a lock");
 		world.sim->vm->mmu_lock.readers = readers;
 	}
 	name_pages(sim.machine.frame_count);
@@ -548,136 +548,4 @@ void world_free(void)
 	free(world.sim);
 	world.sim = NULL;
 	explore_memory = NULL;
-}
-
-/* ---- slots ---- */
-
-static void result_is_fine(enum vmmu_error error, const char *what)
-{
-	if (error != VMMU_OK && !(error == VMMU_ENOMEM && world.ran_out))
-		sim_violation(world.sim->machine, "%s: %s", what, vmmu_error_text(error));
-}
-
-/* Between these two the old and the new slots are both right. */
-static void change_begins(const struct oracle_request *request)
-{
-	explore_point(&world_slots_object, true, "old and new slots are right");
-	need(oracle_begin(world.sim->oracle, request) == ORACLE_OK, "a change of slots");
-	world.changes++;
-}
-
-static void change_ends(enum vmmu_error error, const char *what)
-{
-	explore_point(&world_slots_object, true, "the new slots are right");
-	result_is_fine(error, what);
-	if (error == VMMU_OK)
-		oracle_end(world.sim->oracle);
-	else
-		oracle_cancel(world.sim->oracle);
-	world.changes++;
-}
-
-void world_slot_create(uint16_t id, uint64_t gfn, uint64_t count, uint64_t host)
-{
-	struct vmmu_slot_config config = {
-		.id = id,
-		.base = {gfn},
-		.count = count,
-		.host_base = host << VMMU_PAGE_SHIFT,
-	};
-	struct oracle_request request = {
-		.id = id,
-		.gpa = gfn << VMMU_PAGE_SHIFT,
-		.byte_count = count << VMMU_PAGE_SHIFT,
-		.host_address = host << VMMU_PAGE_SHIFT,
-	};
-
-	change_begins(&request);
-	change_ends(vmmu_slot_create(world.sim->vm, &config), "create");
-}
-
-void world_slot_delete(uint16_t id)
-{
-	struct oracle_request request = {.id = id};
-
-	change_begins(&request);
-	change_ends(vmmu_slot_delete(world.sim->vm, 0, id), "delete");
-}
-
-void world_slot_move(uint16_t id, uint64_t gfn)
-{
-	const struct oracle_slot *slot = oracle_find_id(world.sim->oracle, 0, id);
-	struct oracle_request request = {.id = id, .gpa = gfn << VMMU_PAGE_SHIFT};
-
-	need(slot != NULL, "a slot to move");
-	request.byte_count = slot->page_count << VMMU_PAGE_SHIFT;
-	request.host_address = slot->host_first.n << VMMU_PAGE_SHIFT;
-	change_begins(&request);
-	change_ends(vmmu_slot_move(world.sim->vm, 0, id, (vmmu_gfn_t){gfn}), "move");
-}
-
-/* ---- the host ---- */
-
-typedef bool host_event_fn(struct sim_machine *machine, sim_hpage_t page);
-
-/* What a CPU wrote through this frame must have been told by now, then it starts anew (I11). */
-static void check_dirty(uint64_t page)
-{
-	struct sim_vm *sim = world.sim;
-	struct sim_host_view view = sim_host_query(sim->machine, (sim_hpage_t){page});
-	uint8_t *written = sim_vm_frame(sim, sim->written_frame, view.pfn.n);
-	uint8_t *dirty = sim_vm_frame(sim, sim->dirty_frame, view.pfn.n);
-
-	if (!view.is_present || !written || !dirty)
-		return;
-	if (*written && !*dirty)
-		sim_violation(sim->machine, "host page %llu was written, and nobody was told",
-			      (unsigned long long)page);
-	*written = *dirty = 0;
-}
-
-static void host_event(uint64_t page, host_event_fn *event)
-{
-	explore_point(&host_object, true, "the host takes the page away");
-	check_dirty(page);
-	(void)event(world.sim->machine, (sim_hpage_t){page});
-}
-
-static void with_host_invalidation(uint64_t page, host_event_fn *event)
-{
-	uint64_t start = page << VMMU_PAGE_SHIFT, end = start + VMMU_PAGE_BYTES;
-
-	result_is_fine(vmmu_invalidate_host_begin(world.sim->vm, start, end), "begin");
-	host_event(page, event);
-	result_is_fine(vmmu_invalidate_host_end(world.sim->vm, start, end), "end");
-}
-
-void world_swap_out(uint64_t page)
-{
-	with_host_invalidation(page, sim_host_swap_out);
-}
-
-void world_migrate(uint64_t page)
-{
-	with_host_invalidation(page, sim_host_migrate);
-}
-
-void world_migrate_gfn(uint64_t gfn, uint64_t page)
-{
-	struct vmmu_gfn_range range = {{gfn}, {gfn + 1}};
-
-	result_is_fine(vmmu_invalidate_begin(world.sim->vm, 0, range), "begin");
-	host_event(page, sim_host_migrate);
-	result_is_fine(vmmu_invalidate_end(world.sim->vm, 0, range), "end");
-}
-
-void world_zap_all(void)
-{
-	result_is_fine(vmmu_zap_all(world.sim->vm), "zap_all");
-}
-
-void world_zap_range(uint64_t start, uint64_t end)
-{
-	result_is_fine(vmmu_zap_range(world.sim->vm, 0, (struct vmmu_gfn_range){{start}, {end}}),
-		       "zap_range");
 }

@@ -75,8 +75,10 @@ void world_migrate_gfn(uint64_t gfn, uint64_t page);
 void world_zap_all(void);
 void world_zap_range(uint64_t start, uint64_t end);
 
-/* Between world.c and world_cpu.c: what has no address of its own. */
-extern char world_slots_object, world_cpu_object[SIM_VCPUS_MAX];
+/* Between world.c, world_cpu.c and world_events.c: what has no address of its own. */
+extern char world_slots_object, world_host_object, world_cpu_object[SIM_VCPUS_MAX];
+/* A setup that does not come about is the test's own mistake. */
+void world_need(bool condition, const char *what);
 
 /* For struct explore_test. */
 const char *world_watch(void);
