@@ -36,7 +36,7 @@ static void take_key(struct vmmu_task *task, struct vmmu_harvest *h, unsigned le
 		vmmu_harvest_add(h, (struct vmmu_gfn_range){{key * frames}, {(key + 1) * frames}});
 }
 
-static void harvest(struct vmmu_task *task, struct vmmu_harvest *h, bool dirty)
+void vmmu_shadow_harvest(struct vmmu_task *task, struct vmmu_harvest *h, bool dirty)
 {
 	vmmu_section_begin(task);
 	for (unsigned level = 1; level <= VMMU_LEAF_SIZES; level++) {
@@ -51,14 +51,4 @@ static void harvest(struct vmmu_task *task, struct vmmu_harvest *h, bool dirty)
 		}
 	}
 	vmmu_section_end(task);
-}
-
-void vmmu_shadow_harvest_accessed(struct vmmu_task *task, struct vmmu_harvest *h)
-{
-	harvest(task, h, false);
-}
-
-void vmmu_shadow_harvest_dirty(struct vmmu_task *task, struct vmmu_harvest *h)
-{
-	harvest(task, h, true);
 }

@@ -5,10 +5,9 @@
 #include "shadow/shade.h"
 #include "tdp/harvest.h"
 
-/* Of task->space. Frames that several leaves map count once a size. Context: no locks. */
-void vmmu_shadow_harvest_accessed(struct vmmu_task *task, struct vmmu_harvest *h)
-	VMMU_EXCLUDES(vmmu_mmu_lock);
-void vmmu_shadow_harvest_dirty(struct vmmu_task *task, struct vmmu_harvest *h)
+/* Dirty, or else accessed, of task->space. Frames that several leaves map count once a size.
+ * Context: no locks. */
+void vmmu_shadow_harvest(struct vmmu_task *task, struct vmmu_harvest *h, bool dirty)
 	VMMU_EXCLUDES(vmmu_mmu_lock);
 
 #endif
