@@ -50,7 +50,8 @@
 	X(a_space_kept_by_its_identifier_is_flushed_when_told)                                     \
 	X(a_directory_written_like_data_is_let_go)                                                 \
 	X(a_huge_page_is_whole_again_without_tables)                                               \
-	X(a_root_that_is_held_after_its_end_is_in_nobodys_list)
+	X(a_root_that_is_held_after_its_end_is_in_nobodys_list)                                    \
+	X(what_is_harvested_is_what_was_used_since)
 
 /* scenario_race.c: what happens in between */
 #define SCENARIOS_RACE(X)                                                                          \

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Scenarios about roots: which one a vCPU runs on, how long it lives, what is kept of it. */
+#include <vmmu/harvest.h>
+
 #include "rig.h"
 #include "scenario.h"
 
@@ -355,5 +357,37 @@ void a_root_that_is_held_after_its_end_is_in_nobodys_list(void **state)
 		if (i % SPACES == SPACES - 1)
 			assert_int_equal(vmmu_zap_all(rig.svm->vm), VMMU_OK);
 	}
+	rig_free(&rig);
+}
+
+static uint64_t harvested(struct rig *rig, bool dirty)
+{
+	struct vmmu_gfn_range range = {{RIG_DATA}, {RIG_DATA + 8}};
+	uint64_t bits = 0, count = 0;
+
+	assert_int_equal(dirty ? vmmu_harvest_dirty(rig->svm->vm, 0, range, &bits, &count)
+			       : vmmu_harvest_accessed(rig->svm->vm, 0, range, &bits, &count),
+			 VMMU_OK);
+	assert_int_equal(count, __builtin_popcountll(bits));
+	return bits;
+}
+
+/* R47: also a write by way of a translation that the CPU held as dirty. */
+void what_is_harvested_is_what_was_used_since(void **state)
+{
+	struct rig rig = rig_new(1, 1);
+
+	(void)state;
+	rig_reads(&rig, 0, RIG_GVA + 0x2000, rig_gpa(RIG_DATA + 2, 0));
+	for (unsigned round = 0; round < 3; round++) {
+		rig_writes(&rig, 0, RIG_GVA + 0x1000, rig_gpa(RIG_DATA + 1, 0));
+		assert_int_equal(harvested(&rig, true), 1u << 1);
+		assert_int_equal(harvested(&rig, true), 0);
+	}
+	(void)harvested(&rig, false);
+	shadow_flush(rig.svm, 0);
+	rig_reads(&rig, 0, RIG_GVA + 0x2000, rig_gpa(RIG_DATA + 2, 0));
+	assert_int_equal(harvested(&rig, false), 1u << 2);
+	assert_int_equal(harvested(&rig, false), 0);
 	rig_free(&rig);
 }
