@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What both engines can do, whichever the VM has. */
+/* What the calls of this layer share: the slots lock, and what both engines can do. */
 #ifndef VMMU_API_ENGINES_H
 #define VMMU_API_ENGINES_H
 

@@ -14,7 +14,7 @@
 #include "vm.h"
 
 #define IDS_PER_PAGE (VMMU_PAGE_BYTES / sizeof(uint64_t))
-_Static_assert(VMMU_ID_PAGES *IDS_PER_PAGE >= VMMU_SLOTS_MAX, "every slot id has its place");
+_Static_assert(VMMU_SLOTS_MAX <= IDS_PER_PAGE * VMMU_ID_PAGES, "every slot id has its place");
 
 #define KNOWN_FLAGS ((uint32_t)VMMU_SLOT_READONLY | (uint32_t)VMMU_SLOT_SMALL)
 
@@ -234,8 +234,8 @@ static void tell_too_early(struct change *c, const struct vmmu_slot *slot) VMMU_
 	vmmu_tell_removed(c->vm, vmmu_tell_announce(c->vm), c->space, c->withdraw);
 }
 
-static enum vmmu_error delete (struct change *c, uint16_t id,
-			       struct vmmu_task *task)VMMU_REQUIRES(vmmu_slots_lock)
+static enum vmmu_error end_slot(struct change *c, uint16_t id, struct vmmu_task *task)
+	VMMU_REQUIRES(vmmu_slots_lock)
 {
 	struct vmmu_vm *vm = c->vm;
 	const struct vmmu_slot *slot = slot_of_id(vm, c->space, id);
@@ -266,7 +266,7 @@ enum vmmu_error vmmu_slot_delete(struct vmmu_vm *vm, unsigned space, uint16_t id
 	if (space >= vm->config.spaces)
 		return VMMU_EINVAL;
 	vmmu_slots_acquire(vm);
-	error = delete (&c, id, &task);
+	error = end_slot(&c, id, &task);
 	vmmu_slots_release(vm);
 	/* Nothing refers to the memory any more, and the caller does not have it back yet (I14). */
 	vmmu_tell_removed(vm, c.announced, space, c.withdraw);
