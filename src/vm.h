@@ -72,7 +72,8 @@ struct vmmu_shades {
 	struct vmmu_shade *oldest, *newest;
 	uint64_t count, unsync;
 	uint64_t quota;
-	uint64_t cuts; /* entries that led to a table and no longer do, ever */
+	uint64_t generation; /* tables of another one are obsolete; see shadow/forget.c */
+	uint64_t cuts;       /* entries that led to a table and no longer do, ever */
 };
 
 struct vmmu_vm {
@@ -246,6 +247,12 @@ static inline const struct vmmu_slot *shadow_slot(struct vmmu_task *task, unsign
 	    VMMU_LIKELY(vcpu->slot_generation == atomic_get(&task->vm->spaces[space].generation)))
 		return &vcpu->slot;
 	return vmmu_shadow_slot(task, space, gfn);
+}
+
+/* Is it one of those that were forgotten all at once, and wait for being taken apart? */
+static inline bool shade_is_obsolete(const struct vmmu_vm *vm, const struct vmmu_shade *s)
+{
+	return s->generation != vm->shades.generation;
 }
 
 /* The frame that the table mirrors, if it is known where that is now; else NULL. */

@@ -117,12 +117,15 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_zap_all(struct vmmu_vm *vm);
 /**
  * vmmu_zap_all_fast() - the same in constant time, whatever is mapped: when this returns no vCPU
  * uses what was there; the tables wait for vmmu_work() to be taken apart and given back.
- * Context, Return: as vmmu_invalidate_begin(). Shadow paging: does all the work itself.
+ * Shadow paging: the more vCPUs, the longer; until they are taken apart the old tables count for
+ * the quota, and the frames that they mirror stay read-only.
+ * Context, Return: as vmmu_invalidate_begin().
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_zap_all_fast(struct vmmu_vm *vm);
 
 /**
- * vmmu_work() - do a piece of what waits: take apart @tables tables of the lowest level at most.
+ * vmmu_work() - do a piece of what waits: take apart @tables tables of the lowest level at most
+ * (shadow paging: @tables tables).
  * For a thread in the background, while vCPUs run and fault; lets them in between. Several
  * threads may call it. Without it the tables go when vmmu_zap_all() or vmmu_vm_destroy() is called.
  * Context: any thread, not from a callback. Return: true if more waits.

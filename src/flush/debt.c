@@ -38,6 +38,8 @@ void vmmu_debt_add(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range
 
 void vmmu_debt_add_everything(struct vmmu_task *task)
 {
+	if (task->debt.out_of_reach)
+		return;
 	task->debt.owed = true;
 	task->debt.everything = true;
 }

@@ -57,6 +57,7 @@ static struct vmmu_shade *own_root(struct vmmu_task *task, union vmmu_role role)
 {
 	struct vmmu_shade *s = shade_of(vmmu_table_new(task, (vmmu_gfn_t){0}, role));
 
+	s->generation = task->vm->shades.generation;
 	s->sp.users = 1;
 	vmmu_table_set_live(task, &s->sp);
 	task->vcpu->shadow.own = true;

@@ -72,10 +72,20 @@
 	X(two_faults_at_once_fill_one_entry)                                                       \
 	X(a_fault_of_the_guests_waits_for_nobody)
 
+/* scenario_forget.c: everything forgotten at once */
+#define SCENARIOS_FORGET(X)                                                                        \
+	X(what_is_forgotten_is_found_by_no_vcpu_and_goes_in_steps)                                 \
+	X(tables_that_are_forgotten_go_on_following_the_guest)                                     \
+	X(pages_go_from_tables_that_are_forgotten)                                                 \
+	X(tables_of_the_vcpu_are_forgotten_with_the_others)                                        \
+	X(tables_that_are_forgotten_are_reclaimed_first)                                           \
+	X(long_zaps_let_the_guest_go_on)
+
 #define SCENARIOS(X)                                                                               \
 	SCENARIOS_TABLES(X)                                                                        \
 	SCENARIOS_REGISTERS(X)                                                                     \
-	SCENARIOS_ROOTS(X) SCENARIOS_RACE(X) SCENARIOS_DEVICE(X) SCENARIOS_THREADS(X)
+	SCENARIOS_ROOTS(X)                                                                         \
+	SCENARIOS_RACE(X) SCENARIOS_DEVICE(X) SCENARIOS_THREADS(X) SCENARIOS_FORGET(X)
 
 #define SCENARIO_DECLARE(name) void name(void **state);
 SCENARIOS(SCENARIO_DECLARE)
