@@ -65,7 +65,8 @@
 	X(devices_are_remembered_in_all_modes_and_sizes)                                           \
 	X(a_device_where_memory_appears_is_memory)                                                 \
 	X(a_device_entry_follows_the_guests_at_each_kind_of_flush)                                 \
-	X(a_device_that_is_remembered_keeps_its_rights)
+	X(a_device_that_is_remembered_keeps_its_rights)                                            \
+	X(a_reserved_bit_in_an_ordinary_entry_ends_the_vm)
 
 /* scenario_threads.c: faults side by side */
 #define SCENARIOS_THREADS(X)                                                                       \
