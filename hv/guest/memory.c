@@ -203,7 +203,7 @@ static uint64_t frame_fill(struct guest_memory *memory, uint64_t gfn)
 		if (host == HOST_NONE)
 			return HOST_NONE;
 		__atomic_store_n((uint64_t *)(uintptr_t)*block + gfn % GUEST_BLOCK_FRAMES, host,
-				 __ATOMIC_RELAXED);
+				 __ATOMIC_RELEASE);
 		memory->frames++;
 	}
 	return guest_frame_peek(memory, gfn);

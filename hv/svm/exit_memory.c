@@ -87,6 +87,8 @@ enum svm_next exit_npf(struct vcpu *vcpu)
 	vcpu->kind = EXIT_KIND_NPF;
 	vcpu->fault_gpa = control->exit_info_2;
 	outcome = vmmu_fault_handle(vcpu->mmu, &fault, &result);
+	if (__builtin_expect(outcome == VMMU_OUTCOME_RESUME, 1))
+		return SVM_RESUME;
 	switch (outcome) {
 	case VMMU_OUTCOME_RESUME:
 	case VMMU_OUTCOME_SPURIOUS:

@@ -129,6 +129,8 @@ enum svm_next exit_page_fault(struct vcpu *vcpu)
 	if (__builtin_expect((vcpu->cr.cr4 & CR4_PKE) != 0, 0))
 		vmmu_shadow_set_pkru(vcpu->mmu, access_pkru());
 	outcome = vmmu_shadow_fault(vcpu->mmu, gva, code, walk_flags(vcpu, code), &result);
+	if (__builtin_expect(outcome == VMMU_OUTCOME_RESUME, 1))
+		return SVM_RESUME;
 	switch (outcome) {
 	case VMMU_OUTCOME_RESUME:
 	case VMMU_OUTCOME_SPURIOUS:

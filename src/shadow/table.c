@@ -25,7 +25,8 @@ struct vmmu_shade *vmmu_shade_find(struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmm
 	return s;
 }
 
-static struct vmmu_shade *find_lowest(struct vmmu_task *task, vmmu_gfn_t page)
+static __attribute__((noinline)) struct vmmu_shade *find_lowest(struct vmmu_task *task,
+								vmmu_gfn_t page)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	struct vmmu_vcpu *vcpu = task->vcpu;
