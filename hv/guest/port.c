@@ -147,9 +147,9 @@ static enum vmmu_page_status guest_page(void *host, const struct vmmu_page_reque
  * there is nothing to wait for, every page is at hand. What is read-only is so by its slot, or
  * packed as well.
  */
-static bool guest_page_now(void *host, uint64_t host_address, struct vmmu_page *page)
+static __attribute__((noinline)) bool page_now(struct guest_memory *memory, uint64_t host_address,
+					       struct vmmu_page *page)
 {
-	struct guest_memory *memory = &((struct guest *)host)->memory;
 	uint64_t gfn = (host_address & ~HOST_BASE_RAM) / FRAME_BYTES;
 	uint64_t frame;
 
@@ -157,14 +157,28 @@ static bool guest_page_now(void *host, uint64_t host_address, struct vmmu_page *
 		.pfn = {host_address / FRAME_BYTES}, .level = VMMU_LEVEL_4K, .writable = true};
 	if ((host_address & HOST_BASE_RAM) == 0)
 		return true;
-	if (__builtin_expect(memory->backing != NULL, 0)) {
+	if (memory->backing != NULL) {
 		frame = backing_look(memory, gfn, &page->writable);
 		page->pfn = (vmmu_pfn_t){frame / FRAME_BYTES};
 		return frame != HOST_NONE;
 	}
-	frame = guest_frame_at(memory, gfn);
+	frame = guest_frame_get(memory, gfn);
+	ram_page(memory, gfn, frame, page);
+	return frame != HOST_NONE;
+}
+
+/* In the way of each leaf: what is there takes the short one. */
+static bool guest_page_now(void *host, uint64_t host_address, struct vmmu_page *page)
+{
+	struct guest_memory *memory = &((struct guest *)host)->memory;
+	uint64_t gfn = (host_address & ~HOST_BASE_RAM) / FRAME_BYTES;
+	uint64_t frame;
+
+	if ((host_address & HOST_BASE_RAM) == 0 || memory->backing != NULL)
+		return page_now(memory, host_address, page);
+	frame = guest_frame_peek(memory, gfn);
 	if (frame == HOST_NONE)
-		return false;
+		return page_now(memory, host_address, page);
 	ram_page(memory, gfn, frame, page);
 	return true;
 }
