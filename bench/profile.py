@@ -15,7 +15,8 @@ sys.dont_write_bytecode = True
 
 import machine  # noqa: E402
 
-# operation: set, function of the payload that does it, how often it does, hypervisor's words
+# operation: set, function of the payload that does it (and how often it ran before), how often it
+# does, hypervisor's words
 OPERATIONS = {
     'cpuid': ('exits', 'measure_cpuid', 200, 'huge=off prefill=on prefetch=1'),
     'rdmsr': ('exits', 'measure_rdmsr_pat', 200, 'huge=off prefill=on prefetch=1'),
@@ -27,6 +28,9 @@ OPERATIONS = {
     'vmmcall': ('exits', 'measure_vmmcall', 200, 'huge=off prefill=on prefetch=1'),
     'fault.4k': ('touch', 'touch_write', 4096, 'huge=off prefill=on prefetch=1'),
     'fault.4k.prefetch': ('touch', 'touch_write', 4096, 'huge=off prefill=on'),
+    'fault.map2m': ('touch', 'touch_write+4', 4096, 'huge=off prefill=on'),
+    'fault.map2m.one': ('touch', 'touch_write+5', 128, 'huge=off prefill=on'),
+    'fault.map2m.one.2m': ('touch', 'touch_write+5', 128, 'huge=on prefill=on'),
     'fault.2m.write': ('touch', 'touch_write', 8, 'huge=on prefill=on'),
     'slots.add': ('slots', 'measure_slot_add', 1, 'huge=off prefill=on hostport=on'),
     'slots.delete.4k': ('slots', 'measure_data_delete', 131072,
@@ -52,7 +56,8 @@ def symbols(path):
     return sorted(found), {name: address for address, name in found}
 
 
-def run(build, mmu, set_name, begin, end, words):
+def run(build, mmu, set_name, moments, words):
+    begin, skip, end = moments
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, 'out')
         append = os.path.join(folder, 'append')
@@ -63,7 +68,7 @@ def run(build, mmu, set_name, begin, end, words):
         command = machine.command(os.path.join(build, 'hv', 'vmmu-hv.elf'),
                                   f'mmu={mmu} memory={640 << 20} {words}',
                                   f'{payload} kernel,{append} append', '768M')
-        command += ['-plugin', f'{plugin},begin={begin:#x},end={end:#x},out={out}']
+        command += ['-plugin', f'{plugin},begin={begin:#x},skip={skip},end={end:#x},out={out}']
         if not machine.run(command, 300, lambda _: None):
             raise machine.Untrusted('the profiled run did not end')
         with open(out, encoding='utf-8') as file:
@@ -86,7 +91,9 @@ def main():
                                       if arguments.mmu == 'shadow' or 'tables' not in name]
     for operation in wanted:
         set_name, function, times, words = OPERATIONS[operation]
-        counts = run(build, arguments.mmu, set_name, guest[function], guest['put_result'], words)
+        function, _, before = function.partition('+')
+        moments = guest[function], int(before or 0), guest['put_result']
+        counts = run(build, arguments.mmu, set_name, moments, words)
         functions = {}
         for address, count in counts:
             name = '(guest)'

@@ -255,6 +255,26 @@ static inline bool shade_is_obsolete(const struct vmmu_vm *vm, const struct vmmu
 	return s->generation != vm->shades.generation;
 }
 
+/* As vmmu_page_at_hand(). */
+static inline bool page_at_hand(const struct vmmu_vm *vm, const struct vmmu_slot *slot,
+				vmmu_gfn_t gfn, struct vmmu_page *page)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	const struct vmmu_invalidations *inv = &vm->invalidations;
+	uint64_t host = vmmu_slot_host(slot, gfn);
+
+	if (VMMU_UNLIKELY(inv->frames[slot->space].active | inv->host.active) &&
+	    (vmmu_withdrawn_holds(&inv->frames[slot->space], gfn.n) ||
+	     vmmu_withdrawn_holds(&inv->host, host)))
+		return false;
+	if (!vm->port->guest_page) {
+		*page = (struct vmmu_page){{host >> VMMU_PAGE_SHIFT}, VMMU_LEVEL_1G, true};
+		return true;
+	}
+	return vm->port->guest_page_now(vm->host, host, page) &&
+	       !(page->pfn.n >> (vm->config.physical_bits - VMMU_PAGE_SHIFT));
+}
+
 /* The frame that the table mirrors, if it is known where that is now; else NULL. */
 static inline const uint8_t *shade_known_frame(const struct vmmu_vm *vm, const struct vmmu_shade *s)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)

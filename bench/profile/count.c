@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A QEMU TCG plugin that counts how often each instruction ran between two moments: from the
- * first execution of address `begin` to the next one of address `end`.
+ * first execution of address `begin`, or a later one, to the next one of address `end`.
  *
- *   -plugin libbench-count.so,begin=ADDRESS,end=ADDRESS,out=FILE
+ *   -plugin libbench-count.so,begin=ADDRESS,end=ADDRESS,skip=TIMES,out=FILE
  *
  * FILE gets one line "ADDRESS COUNT" per instruction. The declarations below are the part of
  * QEMU's plugin interface (version 1) that is used; Debian packages no header for it.
@@ -47,7 +47,7 @@ static struct counter {
 	uint64_t address, count, before, during;
 } counters[ADDRESSES_MAX];
 
-static uint64_t begin, end;
+static uint64_t begin, end, skip;
 static const char *out_path;
 static enum { WAITING, COUNTING, DONE } state;
 
@@ -65,7 +65,7 @@ static void on_begin(unsigned cpu, void *data)
 {
 	(void)cpu;
 	(void)data;
-	if (state != WAITING)
+	if (state != WAITING || skip-- != 0)
 		return;
 	state = COUNTING;
 	for (size_t i = 0; i < ADDRESSES_MAX; i++)
@@ -123,6 +123,8 @@ int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **
 			begin = strtoull(argv[i] + 6, NULL, 0);
 		else if (strncmp(argv[i], "end=", 4) == 0)
 			end = strtoull(argv[i] + 4, NULL, 0);
+		else if (strncmp(argv[i], "skip=", 5) == 0)
+			skip = strtoull(argv[i] + 5, NULL, 0);
 		else if (strncmp(argv[i], "out=", 4) == 0)
 			out_path = strdup(argv[i] + 4);
 	}

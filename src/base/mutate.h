@@ -85,6 +85,9 @@
 	X(GUEST_DIRTY, "the first write to a clean page does not mark it dirty")                   \
 	X(ACCESSED_SHARED, "accessed is not set in a table whose host page is shared")             \
 	X(ADOPT_UNACCESSED, "an entry that the guest has not used is taken over")                  \
+	X(NARROW_KEEPS, "a leaf changed in place keeps the right to write")                        \
+	X(NARROW_WIDENS, "a leaf changed in place gets rights that nobody was asked for")          \
+	X(COPY_WRITABLE, "a frame that is read-only elsewhere is mapped writable unasked")         \
 	X(PREFETCH_CLEAN, "a neighbour that is clean is mapped writable")                          \
 	X(HALF_PAGE, "both halves of a 4M page lead to the first")                                 \
 	X(FIRST_WRITTEN, "of several entries written at once only the first is dropped")           \

@@ -84,6 +84,10 @@ static void init_shadow(struct vmmu_fmt *fmt, const struct vmmu_vm_config *confi
 	fmt->user = 0;
 	fmt->user_bit = NPT_USER;
 	fmt->key_mask = VMMU_SPTE_KEY_MASK;
+	/* shadow/leaves.h takes these from the guest's entries as they are. */
+	_Static_assert(NPT_WRITE == VMMU_BIT(1) && NPT_USER == VMMU_BIT(2) &&
+			       NPT_NO_EXEC == VMMU_BIT(63),
+		       "a leaf has its rights where the guest's entry has them");
 }
 
 static void init_ept(struct vmmu_fmt *fmt, const struct vmmu_vm_config *config)

@@ -118,16 +118,21 @@ static enum vmmu_stat pages_stat(const struct vmmu_shade *s)
 	return VMMU_STAT_PAGES_4K + (s->sp.role.level - VMMU_LEVEL_4K);
 }
 
+void vmmu_shade_unlist(struct vmmu_task *task, uint64_t *cell, struct vmmu_shade *s, unsigned index)
+{
+	if (VMMU_CHECK(task, cell, "a leaf's frame has no reverse map",
+		       vmmu_shade_leaf_gfn(s, index).n, index) &&
+	    !VMMU_MUTANT(RMAP_LEAK))
+		list_remove(task, link_cell(cell), s, index);
+}
+
 /* The leaf goes, or another takes its place: off its reverse map. */
 static void leaf_gone(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
 {
-	vmmu_gfn_t gfn = vmmu_shade_leaf_gfn(s, index);
-	uint64_t *cell = vmmu_framemap_find(rmap_of(task->vm, s), rmap_key(s, gfn));
+	uint64_t key = rmap_key(s, vmmu_shade_leaf_gfn(s, index));
 
 	stat_add(task, VMMU_STAT_ZAPPED, 1);
-	if (VMMU_CHECK(task, cell, "a leaf's frame has no reverse map", gfn.n, index) &&
-	    !VMMU_MUTANT(RMAP_LEAK))
-		list_remove(task, link_cell(cell), s, index);
+	vmmu_shade_unlist(task, vmmu_framemap_find(rmap_of(task->vm, s), key), s, index);
 }
 
 static void table_gone(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
@@ -174,17 +179,23 @@ static void hand_over_dirty(struct vmmu_task *task, struct vmmu_shade *s, unsign
 			     vmmu_level_frames(s->sp.role.level), spte_pfn(from));
 }
 
+void vmmu_shade_told(struct vmmu_task *task, struct vmmu_shade *s, unsigned index, vmmu_spte_t from,
+		     vmmu_spte_t to)
+{
+	hand_over_dirty(task, s, index, from, to);
+	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, vmmu_shade_leaf_gfn(s, index).n, from.raw,
+	      to.raw);
+}
+
 /* Same leaf, other rights: it stays on its reverse map. */
 static void change_rights(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 			  vmmu_spte_t to)
 {
 	vmmu_spte_t from = shade_swap(s, index, to);
 
-	hand_over_dirty(task, s, index, from, to);
+	vmmu_shade_told(task, s, index, from, to);
 	if (loses_rights(&task->vm->fmt, from, to) && !VMMU_MUTANT(RIGHTS_UNFLUSHED))
 		vmmu_debt_add_everything(task);
-	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, vmmu_shade_leaf_gfn(s, index).n, from.raw,
-	      to.raw);
 }
 
 void vmmu_shade_clear(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)

@@ -19,20 +19,7 @@ const struct vmmu_slot *vmmu_shadow_slot(struct vmmu_task *task, unsigned space,
 bool vmmu_page_at_hand(struct vmmu_task *task, const struct vmmu_slot *slot, vmmu_gfn_t gfn,
 		       struct vmmu_page *page)
 {
-	const struct vmmu_vm *vm = task->vm;
-	uint64_t host = vmmu_slot_host(slot, gfn);
-	const struct vmmu_invalidations *inv = &vm->invalidations;
-
-	if (VMMU_UNLIKELY(inv->frames[slot->space].active | inv->host.active) &&
-	    (vmmu_withdrawn_holds(&inv->frames[slot->space], gfn.n) ||
-	     vmmu_withdrawn_holds(&inv->host, host)))
-		return false;
-	if (!vm->port->guest_page) {
-		*page = (struct vmmu_page){{host >> VMMU_PAGE_SHIFT}, VMMU_LEVEL_1G, true};
-		return true;
-	}
-	return vm->port->guest_page_now(vm->host, host, page) &&
-	       !(page->pfn.n >> (vm->config.physical_bits - VMMU_PAGE_SHIFT));
+	return page_at_hand(task->vm, slot, gfn, page);
 }
 
 static void *frame_of_slot(struct vmmu_task *task, const struct vmmu_slot *slot, vmmu_gfn_t gfn)

@@ -60,6 +60,8 @@ struct vmmu_shade {
 	 * mmu lock, exclusive, to change. */
 	const uint8_t *frame;
 	uint64_t frame_begun;
+	/* const: what leaves of the table say, and take from the guest's entry; see leaves.h */
+	uint64_t leaf_base, leaf_take, leaf_frame;
 };
 
 #define VMMU_SHADE_ALIGN 64u
@@ -207,6 +209,12 @@ void vmmu_shade_clear(struct vmmu_task *task, struct vmmu_shade *s, unsigned ind
 /* Forget that the leaf was written; the host is told. */
 void vmmu_shade_clean(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
 	VMMU_REQUIRES(vmmu_mmu_lock);
+/* For who changes leaves by himself (shadow/leaves.h). A leaf goes off the list of its frame; */
+void vmmu_shade_unlist(struct vmmu_task *task, uint64_t *cell, struct vmmu_shade *s, unsigned index)
+	VMMU_REQUIRES(vmmu_mmu_lock);
+/* a leaf became @to: the host hears if it was written, whoever traces of the change. */
+void vmmu_shade_told(struct vmmu_task *task, struct vmmu_shade *s, unsigned index, vmmu_spte_t from,
+		     vmmu_spte_t to) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 /* No leaf lets the guest write the frame any more; huge leaves over it go. */
 void vmmu_frame_protect(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
 	VMMU_REQUIRES(vmmu_mmu_lock);
@@ -256,15 +264,18 @@ bool vmmu_frame_is_shut(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn
 /* May a leaf for this frame be writable? On a write, level-1 tables become unsync for it. */
 enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn,
 				       bool is_write) VMMU_REQUIRES(vmmu_mmu_lock);
+/* Entry @index of @parent has come to lead, or no longer leads, to something unsync. */
+void vmmu_unsync_mark(struct vmmu_shade *parent, unsigned index) VMMU_REQUIRES(vmmu_mmu_lock);
+void vmmu_unsync_unmark(struct vmmu_shade *parent, unsigned index) VMMU_REQUIRES(vmmu_mmu_lock);
 /* Bring everything below up to date and write-protect it again. */
 void vmmu_shade_sync(struct vmmu_task *task, struct vmmu_shade *root) VMMU_REQUIRES(vmmu_mmu_lock);
+
+/* ---- adopt.c ---- */
+
 /* Bring one unsync level-1 table up to date; it stays unsync. */
 void vmmu_shade_refresh(struct vmmu_task *task, struct vmmu_shade *s) VMMU_REQUIRES(vmmu_mmu_lock);
 void vmmu_shade_refresh_entry(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
 	VMMU_REQUIRES(vmmu_mmu_lock);
-/* Entry @index of @parent has come to lead, or no longer leads, to something unsync. */
-void vmmu_unsync_mark(struct vmmu_shade *parent, unsigned index) VMMU_REQUIRES(vmmu_mmu_lock);
-void vmmu_unsync_unmark(struct vmmu_shade *parent, unsigned index) VMMU_REQUIRES(vmmu_mmu_lock);
 
 static inline bool shade_is_stale(const struct vmmu_shade *s)
 {

@@ -118,76 +118,7 @@ enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, v
 	return VMMU_MAY_WRITE;
 }
 
-/* ---- bringing up to date ---- */
-
-/* Do the rules of the acting vCPU say what this table's entries mean? */
-static bool rules_fit(const struct vmmu_vcpu *vcpu, const struct vmmu_shade *s)
-{
-	const struct vmmu_paging *p = &vcpu->shadow.paging;
-
-	return p->mode == s->sp.role.mode && p->nx == s->sp.role.nx &&
-	       (p->mode != VMMU_PAGING_32BIT || p->pse == s->sp.role.pse);
-}
-
-/* The guest's entry changed from gptes[index] to @gpte: make ours say the same, or nothing. */
-static void adopt(struct vmmu_task *task, struct vmmu_shade *s, unsigned index, uint64_t gpte)
-	VMMU_REQUIRES(vmmu_mmu_lock)
-{
-	const struct vmmu_guest_rules *rules = &task->vcpu->shadow.rules;
-	struct vmmu_wish wish = {.level = VMMU_LEVEL_4K};
-	enum vmmu_outcome outcome;
-
-	if (!rules_fit(task->vcpu, s) ||
-	    !(gpte & VMMU_GUEST_ACCESSED || VMMU_MUTANT(ADOPT_UNACCESSED)) ||
-	    vmmu_guest_entry_kind(&rules->format.level[1], gpte) != VMMU_GUEST_ENTRY_LEAF) {
-		vmmu_shade_clear(task, s, index);
-		return;
-	}
-	wish.rights = s->sp.role.access & vmmu_gpte_rights(gpte, s->sp.role.nx);
-	if (!(gpte & VMMU_GUEST_DIRTY))
-		wish.rights &= ~(uint32_t)VMMU_RIGHT_WRITE; /* the first write has to set it */
-	wish.gpte = gpte;
-	outcome = vmmu_shade_map(task, s, index, &wish);
-	/* Neither a device nor a page of memory at hand: the next access finds out. */
-	if (outcome != VMMU_OUTCOME_RESUME && outcome != VMMU_OUTCOME_MMIO)
-		vmmu_shade_clear(task, s, index);
-}
-
-void vmmu_shade_refresh_entry(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
-{
-	const uint8_t *frame;
-	uint64_t gpte;
-
-	if (!atomic_get(&s->sp.entries[index].raw) ||
-	    (VMMU_MUTANT(DEVICE_KEPT) && spte_kind(shade_get(s, index)) == VMMU_KIND_MMIO))
-		return;
-	frame = vmmu_shade_frame(task, s);
-	if (!frame) {
-		vmmu_shade_clear(task, s, index);
-		return;
-	}
-	gpte = shade_load_gpte(s, frame, index);
-	if (gpte != s->gptes[index])
-		adopt(task, s, index, gpte);
-}
-
-void vmmu_shade_refresh(struct vmmu_task *task, struct vmmu_shade *s)
-{
-	const uint8_t *frame = vmmu_shade_frame(task, s);
-
-	for (unsigned i = shade_filled_from(s, 0); i < VMMU_TABLE_ENTRIES;
-	     i = shade_filled_from(s, i + 1)) {
-		uint64_t gpte;
-
-		if (!frame) {
-			vmmu_shade_clear(task, s, i);
-			continue;
-		}
-		gpte = shade_load_gpte(s, frame, i);
-		if (gpte != s->gptes[i])
-			adopt(task, s, i, gpte);
-	}
-}
+/* ---- bringing up to date; entry by entry in adopt.c ---- */
 
 /* The first unsync table below @root, by way of the marks. */
 static struct vmmu_shade *find_unsync(struct vmmu_task *task, struct vmmu_shade *root)

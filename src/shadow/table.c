@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Shadow tables: found by guest frame and role, made, zapped, reclaimed. */
+#include "shadow/leaves.h"
 #include "shadow/shade.h"
 #include "vm.h"
 
@@ -161,6 +162,7 @@ struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union 
 		return NULL;
 	s = shade_of(vmmu_table_new(task, gfn, role));
 	s->generation = vm->shades.generation;
+	vmmu_leaves_prepare(vm, s);
 	vmmu_table_set_live(task, &s->sp);
 	head = cell_shade(vmmu_framemap_find(&vm->frames[role.space].tables, gfn.n));
 	s->same_frame = *head;

@@ -82,11 +82,19 @@
 	X(tables_that_are_forgotten_are_reclaimed_first)                                           \
 	X(long_zaps_let_the_guest_go_on)
 
+/* scenario_sync.c: what a flush takes over from the guest's tables */
+#define SCENARIOS_SYNC(X)                                                                          \
+	X(what_a_flush_takes_over_needs_no_fault)                                                  \
+	X(rights_that_the_guest_takes_away_are_gone_after_its_flush)                               \
+	X(a_flush_gives_no_right_to_write_to_the_guests_upper_tables)                              \
+	X(a_page_of_a_read_only_slot_stays_so_whatever_the_guest_says)
+
 #define SCENARIOS(X)                                                                               \
 	SCENARIOS_TABLES(X)                                                                        \
 	SCENARIOS_REGISTERS(X)                                                                     \
 	SCENARIOS_ROOTS(X)                                                                         \
-	SCENARIOS_RACE(X) SCENARIOS_DEVICE(X) SCENARIOS_THREADS(X) SCENARIOS_FORGET(X)
+	SCENARIOS_RACE(X)                                                                          \
+	SCENARIOS_DEVICE(X) SCENARIOS_THREADS(X) SCENARIOS_FORGET(X) SCENARIOS_SYNC(X)
 
 #define SCENARIO_DECLARE(name) void name(void **state);
 SCENARIOS(SCENARIO_DECLARE)
