@@ -55,7 +55,8 @@ struct backing;
 struct guest_memory {
 	struct guest_region regions[GUEST_REGIONS_MAX];
 	unsigned region_count;
-	bool huge; /* 2M host blocks, as long as there are any, instead of scattered frames */
+	uint64_t end; /* no region reaches beyond */
+	bool huge;    /* 2M host blocks, as long as there are any, instead of scattered frames */
 	/*
 	 * One entry per 2M of guest-physical space: host address of a 2M block with bit 0 set,
 	 * or of a table with the host addresses of its 512 frames; 0: not there yet.

@@ -113,10 +113,36 @@ static void intercepted_instructions_have_their_names(void **state)
 	assert_int_equal(insn.rm, EMU_RBX);
 }
 
+/* With 14 bytes the decoder does not take the short way, and these need no more. */
+static void a_move_is_the_same_by_the_short_way(void **state)
+{
+	unsigned moves = 0;
+
+	(void)state;
+	for (unsigned number = 0; number < 17u << 16; number++) {
+		uint8_t bytes[EMU_INSN_BYTES_MAX + 1] = {0};
+		struct emu_insn insn, same;
+		unsigned at = 0;
+
+		if (number >> 16 != 0)
+			bytes[at++] = (uint8_t)(0x3f + (number >> 16));
+		bytes[at++] = (uint8_t)(number >> 8);
+		bytes[at++] = (uint8_t)number;
+		memcpy(bytes + at, "\x92\x34\x56\xf8\x9a", 5);
+		if (emu_decode(bytes, 14, EMU_MODE_64, &insn) != EMU_OK)
+			continue;
+		assert_int_equal(emu_decode(bytes, 15, EMU_MODE_64, &same), EMU_OK);
+		assert_memory_equal(&insn, &same, sizeof(insn));
+		moves += insn.op == EMU_OP_MOV && insn.has_memory;
+	}
+	assert_true(moves > 17u * 4 * 192);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(intercepted_instructions_have_their_names),
+		cmocka_unit_test(a_move_is_the_same_by_the_short_way),
 		cmocka_unit_test(fifteen_bytes_are_an_instruction_and_sixteen_are_not),
 	};
 
