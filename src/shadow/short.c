@@ -227,8 +227,7 @@ static bool shared_install(struct shadow_fault *f, struct vmmu_shade *s, uint64_
 	} else {
 		if (shade_is_mirror(s) && !mark_plainly(f, s, index, &gpte))
 			return false;
-		complete_wish(s, gpte, &wish);
-		if (!vmmu_shade_fill_group(f->task, s, index, &wish))
+		if (!vmmu_shade_fill_group(f->task, s, index, gpte, wish.is_write))
 			return false;
 	}
 	say_where(f, s, index, gpte);
@@ -258,8 +257,7 @@ static uint64_t gpte_of_piece(const struct shadow_fault *f, const struct vmmu_sh
 	if (role.mode == VMMU_PAGING_OFF ||
 	    !vmmu_frames_mirrored(f->task->vm, role.space, s->sp.gfn, VMMU_LEVEL_2M))
 		return 0;
-	return VMMU_GUEST_PRESENT | VMMU_BIT(1) | VMMU_BIT(2) | VMMU_GUEST_ACCESSED |
-	       VMMU_GUEST_DIRTY | (uint64_t)role.key << 59;
+	return VMMU_SHADE_PIECE | (uint64_t)role.key << VMMU_SPTE_KEY_SHIFT;
 }
 
 /* The table that holds the entry for the address, or NULL. */
