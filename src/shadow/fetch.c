@@ -184,6 +184,16 @@ static uint64_t gpte_at(struct vmmu_fetch *f, struct vmmu_shade *s, bool *ok)
 	return now;
 }
 
+/*
+ * Of a guest's table the accessed bits say what else will be used; of the pieces of a huge page
+ * nothing does. With the first one nobody knows yet; the next fault in its group brings the rest.
+ */
+static bool is_lone_piece(const struct vmmu_shade *s, unsigned index)
+{
+	return !shade_is_mirror(s) && shade_filled_from(s, 0) == index &&
+	       shade_filled_from(s, index + 1) == VMMU_TABLE_ENTRIES;
+}
+
 enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum vmmu_level *level)
 {
 	vmmu_gfn_t gfn = vmmu_gpa_to_gfn(f->walk->gpa);
@@ -218,7 +228,8 @@ enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum
 		return VMMU_OUTCOME_RETRY;
 	*level = wish.level = goal;
 	outcome = vmmu_shade_map(f->task, s, index_of(f->gva, goal), &wish);
-	if (outcome == VMMU_OUTCOME_RESUME && goal == VMMU_LEVEL_4K)
+	if (outcome == VMMU_OUTCOME_RESUME && goal == VMMU_LEVEL_4K &&
+	    !is_lone_piece(s, index_of(f->gva, goal)))
 		vmmu_shade_prefetch(f->task, s, index_of(f->gva, goal));
 	return outcome;
 }

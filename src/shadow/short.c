@@ -329,6 +329,7 @@ bool vmmu_shadow_shared_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 	bool is_fault;
 	uint64_t gpte;
 
+	f->untabled = !s;
 	if (!s)
 		return false;
 	gpte = gpte_of(f, s);
