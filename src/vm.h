@@ -255,6 +255,18 @@ static inline bool shade_is_obsolete(const struct vmmu_vm *vm, const struct vmmu
 	return s->generation != vm->shades.generation;
 }
 
+/* As vmmu_shade_lowest(), without a call when it is the one of the last address. */
+static inline struct vmmu_shade *shade_lowest(struct vmmu_task *task, vmmu_gva_t gva)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	const struct vmmu_known_path *path = &task->vcpu->shadow.path;
+
+	if (VMMU_LIKELY(path->region == gva.addr >> (VMMU_PAGE_SHIFT + 9)) && path->root &&
+	    path->root == task->vcpu->root && path->cuts == task->vm->shades.cuts)
+		return path->lowest;
+	return vmmu_shade_lowest(task, gva);
+}
+
 /* As vmmu_page_at_hand(). */
 static inline bool page_at_hand(const struct vmmu_vm *vm, const struct vmmu_slot *slot,
 				vmmu_gfn_t gfn, struct vmmu_page *page)

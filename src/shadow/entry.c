@@ -253,23 +253,15 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	return true;
 }
 
-bool vmmu_shade_add_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
-			 vmmu_spte_t to, uint64_t gpte)
+void vmmu_shade_add_leaf(struct vmmu_shade *s, unsigned index, uint64_t to, uint64_t gpte,
+			 uint64_t *cell)
 {
-	vmmu_gfn_t gfn = vmmu_shade_gfn_of(s, index, gpte);
-	uint64_t *cell = vmmu_framemap_look(rmap_of(task->vm, s), rmap_key(s, gfn));
-
-	if (!cell)
-		return false;
 	s->gptes[index] = gpte;
 	if (!VMMU_MUTANT(FILL_UNLISTED))
 		list_push(cell, s, index);
-	shade_put(s, index, to);
+	atomic_put_release(&s->sp.entries[index].raw, to);
 	if (VMMU_MUTANT(FILL_UNCLAIMED))
 		(void)atomic_set(&s->filled[index / 64], UINT64_C(1) << (index % 64));
-	stat_add(task, pages_stat(s), 1);
-	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, 0, to.raw);
-	return true;
 }
 
 void vmmu_shade_set_mmio(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,

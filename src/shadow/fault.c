@@ -200,7 +200,8 @@ static enum vmmu_outcome resolve(struct shadow_fault *f) VMMU_REQUIRES(vmmu_mmu_
 		return VMMU_OUTCOME_RETRY; /* the next entry loads another root */
 	if (f->reserved && vmmu_shadow_device(f->task, f->gva, f->flags, &f->result->gpa))
 		return VMMU_OUTCOME_MMIO;
-	return vmmu_shadow_short_way(f, &outcome) ? outcome : long_way(f);
+	/* Should a table have come meanwhile the long way is as good. */
+	return !f->untabled && vmmu_shadow_short_way(f, &outcome) ? outcome : long_way(f);
 }
 
 /* Have the port fetch the page that was missing. RESUME: try again. */
@@ -249,6 +250,7 @@ static bool handle_shared(struct shadow_fault *f, enum vmmu_outcome *outcome)
 {
 	bool done;
 
+	f->untabled = false;
 	if (f->reserved)
 		return false;
 	vmmu_section_begin_shared(f->task);

@@ -184,116 +184,14 @@ static uint64_t gpte_at(struct vmmu_fetch *f, struct vmmu_shade *s, bool *ok)
 	return now;
 }
 
-/* What a leaf for this entry of the guest's may allow before it is used. False: it is none. */
-static bool wish_for(const struct vmmu_task *task, const struct vmmu_shade *s, uint64_t gpte,
-		     struct vmmu_wish *wish)
+/*
+ * Of a guest's table the accessed bits say what else will be used; of the pieces of a huge page
+ * nothing does. With the first one nobody knows yet; the next fault in its group brings the rest.
+ */
+static bool is_lone_piece(const struct vmmu_shade *s, unsigned index)
 {
-	const struct vmmu_guest_level *level = &task->vcpu->shadow.rules.format.level[1];
-
-	if (vmmu_guest_entry_kind(level, gpte) != VMMU_GUEST_ENTRY_LEAF)
-		return false;
-	wish->gpte = gpte;
-	wish->rights = s->sp.role.access & vmmu_gpte_rights(gpte, s->sp.role.nx);
-	if (!(gpte & VMMU_GUEST_DIRTY) && !VMMU_MUTANT(PREFETCH_CLEAN))
-		wish->rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
-	return true;
-}
-
-/* What a leaf for entry @i may allow, asked once more. @frame: NULL for pieces of huge pages. */
-static bool wish_of(const struct vmmu_task *task, const struct vmmu_shade *s, const uint8_t *frame,
-		    unsigned i, struct vmmu_wish *wish)
-{
-	uint64_t gpte;
-
-	if (!frame)
-		return true;
-	gpte = shade_load_gpte(s, frame, i);
-	return (gpte & VMMU_GUEST_ACCESSED) && wish_for(task, s, gpte, wish);
-}
-
-/* Neighbours of entry @index that are empty, as bits of its word in ->filled. */
-static uint64_t empty_around(const struct vmmu_task *task, const struct vmmu_shade *s,
-			     unsigned index)
-{
-	unsigned count = task->vm->config.prefetch; /* a group lies in one word */
-	unsigned first = index % 64 & ~(count - 1u);
-	uint64_t group = ((UINT64_C(1) << count) - 1) << first;
-
-	return group & ~(atomic_get(&s->filled[index / 64]) | UINT64_C(1) << (index % 64));
-}
-
-void vmmu_shade_prefetch(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
-{
-	struct vmmu_wish wish = {.level = VMMU_LEVEL_4K, .rights = s->sp.role.access};
-	uint64_t todo = empty_around(task, s, index);
-	const uint8_t *frame = NULL;
-
-	if (todo && shade_is_mirror(s)) {
-		frame = vmmu_shade_frame(task, s);
-		if (!frame)
-			return;
-	}
-	for (; todo; todo &= todo - 1) {
-		unsigned i = (index & ~63u) + (unsigned)__builtin_ctzll(todo);
-
-		if (!wish_of(task, s, frame, i, &wish))
-			continue;
-		if (vmmu_shade_map(task, s, i, &wish) == VMMU_OUTCOME_RESUME)
-			stat_add(task, VMMU_STAT_PREFETCHED, 1);
-		if (s->zapped)
-			return;
-	}
-}
-
-/* Claim the empty ones of @bits. Return: those that are the caller's to fill now. */
-static inline uint64_t claim(vmmu_atomic_t *word, uint64_t bits)
-{
-	if (VMMU_MUTANT(FILL_UNCLAIMED))
-		return bits;
-	return bits & ~atomic_set(word, bits);
-}
-
-static void fill_around(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
-	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
-{
-	struct vmmu_wish wish = {.level = VMMU_LEVEL_4K, .rights = s->sp.role.access};
-	const uint8_t *frame = shade_is_mirror(s) ? shade_known_frame(task->vm, s) : NULL;
-	uint64_t bits = empty_around(task, s, index), worth = 0, empty = 0;
-	vmmu_atomic_t *word = &s->filled[index / 64];
-	unsigned base = index & ~63u;
-
-	for (; bits; bits &= bits - 1)
-		if (wish_of(task, s, frame, base + (unsigned)__builtin_ctzll(bits), &wish))
-			worth |= bits & -bits;
-	if (worth)
-		bits = claim(word, worth);
-	for (; bits; bits &= bits - 1) {
-		unsigned i = base + (unsigned)__builtin_ctzll(bits);
-
-		if (wish_of(task, s, frame, i, &wish) && vmmu_shade_fill(task, s, i, &wish))
-			stat_add(task, VMMU_STAT_PREFETCHED, 1);
-		else
-			empty |= bits & -bits;
-	}
-	if (empty)
-		(void)atomic_clear(word, empty);
-}
-
-bool vmmu_shade_fill_group(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
-			   const struct vmmu_wish *wish)
-{
-	vmmu_atomic_t *word = &s->filled[index / 64];
-	uint64_t own = UINT64_C(1) << (index % 64);
-
-	if (!claim(word, own))
-		return false;
-	if (!vmmu_shade_fill(task, s, index, wish)) {
-		(void)atomic_clear(word, own);
-		return false;
-	}
-	if (task->vm->config.prefetch > 1)
-		fill_around(task, s, index);
-	return true;
+	return !shade_is_mirror(s) && shade_filled_from(s, 0) == index &&
+	       shade_filled_from(s, index + 1) == VMMU_TABLE_ENTRIES;
 }
 
 enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum vmmu_level *level)
@@ -330,7 +228,8 @@ enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum
 		return VMMU_OUTCOME_RETRY;
 	*level = wish.level = goal;
 	outcome = vmmu_shade_map(f->task, s, index_of(f->gva, goal), &wish);
-	if (outcome == VMMU_OUTCOME_RESUME && goal == VMMU_LEVEL_4K)
+	if (outcome == VMMU_OUTCOME_RESUME && goal == VMMU_LEVEL_4K &&
+	    !is_lone_piece(s, index_of(f->gva, goal)))
 		vmmu_shade_prefetch(f->task, s, index_of(f->gva, goal));
 	return outcome;
 }

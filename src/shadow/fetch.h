@@ -23,16 +23,23 @@ struct vmmu_fetch {
 enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum vmmu_level *level)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 
+/* ---- fill.c ---- */
+
+/* What the guest's entry comes to for a piece of a huge page: the table's role says the rest. */
+#define VMMU_SHADE_PIECE                                                                           \
+	(VMMU_GUEST_PRESENT | VMMU_BIT(1) | VMMU_BIT(2) | VMMU_GUEST_ACCESSED | VMMU_GUEST_DIRTY)
+
 /* Leaves for the neighbours of entry @index that the guest has used before: no fault for them. */
 void vmmu_shade_prefetch(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 
 /*
- * A leaf for entry @index, which is empty, and its neighbours, side by side with others. False: as
- * vmmu_shade_fill(), or somebody was faster.
+ * A leaf for entry @index, which is empty, and its neighbours, side by side with others. @gpte: the
+ * guest's entry, which allows the access and is marked for it. False: vmmu_shade_map() has to see
+ * to it, or somebody was faster; nothing changed.
  */
 bool vmmu_shade_fill_group(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
-			   const struct vmmu_wish *wish) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+			   uint64_t gpte, bool is_write) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
 /* The role of a table at @level in the vCPU's paging mode, rights and quadrant not narrowed. */
 union vmmu_role vmmu_shade_role(const struct vmmu_vcpu *vcpu, unsigned level);

@@ -93,33 +93,6 @@ static enum vmmu_outcome write_outcome(struct vmmu_task *task, unsigned space, v
 	return m ? VMMU_OUTCOME_TABLE_WRITE : VMMU_OUTCOME_TRACKED;
 }
 
-bool vmmu_shade_fill(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
-		     const struct vmmu_wish *wish)
-{
-	const struct vmmu_vm *vm = task->vm;
-	unsigned space = s->sp.role.space;
-	vmmu_gfn_t gfn = vmmu_shade_gfn_of(s, index, wish->gpte);
-	const struct vmmu_slot *slot = shadow_slot(task, space, gfn);
-	uint32_t rights = wish->rights;
-	struct vmmu_page page;
-	vmmu_spte_t e;
-
-	if (!slot ||
-	    (VMMU_UNLIKELY(vm_tracks(vm)) && vmmu_tracked_kinds(vm, gfn) &&
-	     !VMMU_MUTANT(TRACK_FILL)) ||
-	    !vmmu_page_at_hand(task, slot, gfn, &page))
-		return false;
-	if ((slot->flags & VMMU_SLOT_READONLY) || !page.writable ||
-	    ((rights & VMMU_RIGHT_WRITE) && vmmu_frame_is_shut(vm, space, gfn, false) &&
-	     !VMMU_MUTANT(FILL_TABLE)))
-		rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
-	if (wish->is_write && !(rights & VMMU_RIGHT_WRITE))
-		return false;
-	e = build(vm, wish, gfn, &page, rights);
-	e.raw |= key_of(s, wish);
-	return vmmu_shade_add_leaf(task, s, index, e, wish->gpte);
-}
-
 enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 				 const struct vmmu_wish *wish)
 {

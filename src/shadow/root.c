@@ -313,7 +313,7 @@ void vmmu_shadow_forget_gva(struct vmmu_task *task, vmmu_gva_t gva)
 	struct vmmu_vcpu *vcpu = task->vcpu;
 	vmmu_gfn_t page = {gva.addr >> VMMU_PAGE_SHIFT};
 	/* Tables in sync say what the guest's say; CPUs hold nothing that they do not say. */
-	struct vmmu_shade *lowest = vmmu_shade_lowest(task, gva);
+	struct vmmu_shade *lowest = shade_lowest(task, gva);
 
 	if (lowest && lowest->unsync)
 		vmmu_shade_refresh_entry(task, lowest, gfn_index(page, VMMU_LEVEL_4K));

@@ -128,12 +128,6 @@ static inline vmmu_spte_t shade_swap(struct vmmu_shade *s, unsigned index, vmmu_
 	return shade_entry(atomic_swap(&s->sp.entries[index].raw, shade_raw(to)));
 }
 
-/* Into an empty entry that nobody else writes. */
-static inline void shade_put(struct vmmu_shade *s, unsigned index, vmmu_spte_t to)
-{
-	atomic_put_release(&s->sp.entries[index].raw, shade_raw(to));
-}
-
 /* The first entry from @index on that is not empty; VMMU_TABLE_ENTRIES: there is none. */
 static inline unsigned shade_filled_from(const struct vmmu_shade *s, unsigned index)
 {
@@ -194,10 +188,10 @@ static inline vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigne
 /* Return: false, no cell for the reverse map could be made; nothing changed. */
 bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 			 vmmu_spte_t to, uint64_t gpte) VMMU_REQUIRES(vmmu_mmu_lock);
-/* Into an empty entry of a level-1 table that the caller has claimed in ->filled. Return: false,
- * the frame's reverse map has no cell yet; nothing changed. */
-bool vmmu_shade_add_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
-			 vmmu_spte_t to, uint64_t gpte) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+/* Into an empty entry of a level-1 table that the caller has claimed in ->filled. @to: as memory
+ * has it; @cell: the frame's reverse map. To be counted and told by the caller. */
+void vmmu_shade_add_leaf(struct vmmu_shade *s, unsigned index, uint64_t to, uint64_t gpte,
+			 uint64_t *cell) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 /* No slot holds the frame that the guest's entry names: remember it, if that can be; else the entry
  * is empty afterwards. What was there goes first. */
 void vmmu_shade_set_mmio(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
@@ -305,14 +299,6 @@ struct vmmu_wish {
  */
 enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 				 const struct vmmu_wish *wish) VMMU_REQUIRES(vmmu_mmu_lock);
-
-/**
- * vmmu_shade_fill() - the same side by side with others, into an entry that the caller has claimed
- * in ->filled, as long as nothing is out of the ordinary.
- * Return: false, vmmu_shade_map() has to see to it; nothing changed.
- */
-bool vmmu_shade_fill(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
-		     const struct vmmu_wish *wish) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
 /* Rights of one guest entry. */
 uint32_t vmmu_gpte_rights(uint64_t gpte, bool nx);

@@ -229,8 +229,7 @@ static bool shared_install(struct shadow_fault *f, struct vmmu_shade *s, uint64_
 	} else {
 		if (shade_is_mirror(s) && !mark_plainly(f, s, index, &gpte))
 			return false;
-		complete_wish(s, gpte, &wish);
-		if (!vmmu_shade_fill_group(f->task, s, index, &wish))
+		if (!vmmu_shade_fill_group(f->task, s, index, gpte, wish.is_write))
 			return false;
 	}
 	say_where(f, s, index, gpte);
@@ -247,21 +246,35 @@ static inline uint64_t gpte_of_page(const struct shadow_fault *f, const struct v
 	return frame ? shade_load_gpte(s, frame, gfn_index(gva_page(f->gva), VMMU_LEVEL_4K)) : 0;
 }
 
+/* Can a huge leaf stand by now where the pieces of @s are? */
+static bool may_be_huge(const struct shadow_fault *f, const struct vmmu_shade *s)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	struct vmmu_vm *vm = f->task->vm;
+	vmmu_gfn_t gfn = {s->sp.gfn.n + gfn_index(gva_page(f->gva), VMMU_LEVEL_4K)};
+	const struct vmmu_slot *slot;
+	struct vmmu_page page;
+
+	if (vm->config.max_leaf == VMMU_LEVEL_4K ||
+	    vmmu_frames_mirrored(vm, s->sp.role.space, gfn, VMMU_LEVEL_2M))
+		return false;
+	slot = shadow_slot(f->task, s->sp.role.space, gfn);
+	return !slot || !vmmu_page_at_hand(f->task, slot, gfn, &page) || page.level > VMMU_LEVEL_4K;
+}
+
 /*
  * Piece of a huge page: its table's role says what the guest's entry allows, with a dirty one
  * presumed, for without that the role has no right to write. What the role refuses is for the
- * long way. 0: perhaps a huge leaf can stand there by now.
+ * long way. 0: so is what a huge leaf may be for.
  */
 static uint64_t gpte_of_piece(const struct shadow_fault *f, const struct vmmu_shade *s)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	union vmmu_role role = s->sp.role;
 
-	if (role.mode == VMMU_PAGING_OFF ||
-	    !vmmu_frames_mirrored(f->task->vm, role.space, s->sp.gfn, VMMU_LEVEL_2M))
+	if (role.mode == VMMU_PAGING_OFF || may_be_huge(f, s))
 		return 0;
-	return VMMU_GUEST_PRESENT | VMMU_BIT(1) | VMMU_BIT(2) | VMMU_GUEST_ACCESSED |
-	       VMMU_GUEST_DIRTY | (uint64_t)role.key << 59;
+	return VMMU_SHADE_PIECE | (uint64_t)role.key << VMMU_SPTE_KEY_SHIFT;
 }
 
 /* The table that holds the entry for the address, or NULL. */
@@ -274,7 +287,7 @@ static inline struct vmmu_shade *lowest_of(struct shadow_fault *f)
 	/* With a second space there may be other ways to write a table: then all are walked. */
 	if ((top && top != -1) || f->task->vm->config.spaces > 1)
 		return NULL;
-	return vmmu_shade_lowest(f->task, f->gva);
+	return shade_lowest(f->task, f->gva);
 }
 
 static inline uint64_t gpte_of(const struct shadow_fault *f, const struct vmmu_shade *s)
@@ -318,6 +331,7 @@ bool vmmu_shadow_shared_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 	bool is_fault;
 	uint64_t gpte;
 
+	f->untabled = !s;
 	if (!s)
 		return false;
 	gpte = gpte_of(f, s);

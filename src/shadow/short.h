@@ -18,6 +18,7 @@ struct shadow_fault {
 	vmmu_gva_t gva;
 	uint32_t flags; /* enum vmmu_walk_flags */
 	bool reserved;  /* the hardware met a reserved bit */
+	bool untabled;  /* no level-1 table was there a moment ago */
 	struct vmmu_shadow_result *result;
 	struct marks marks;
 	/* PENDING: what is missing */

@@ -4,7 +4,7 @@
  * that leads to it, over any number of tables, has its bit in unsync_below of the table it is in.
  *
  *   write fault on the frame:   mark unsync, tell the tables above, then let the write through
- *   the guest flushes:          write-protect the frame, flush, then read and compare
+ *   the guest flushes:          write-protect the frames, flush, then read and compare
  *
  * In that order a write of the guest that comes before its flush is never missed: either it
  * came before the frame was write-protected and is read, or it faults.
@@ -146,18 +146,37 @@ static struct vmmu_shade *find_unsync(struct vmmu_task *task, struct vmmu_shade 
 	return s;
 }
 
-void vmmu_shade_sync(struct vmmu_task *task, struct vmmu_shade *root)
+/* Tables that share a flush. */
+#define SYNC_TABLES 16u
+
+/* Write-protect some of the unsync tables below @root. Return: how many. */
+static unsigned protect_unsync(struct vmmu_task *task, struct vmmu_shade *root,
+			       struct vmmu_shade *found[SYNC_TABLES]) VMMU_REQUIRES(vmmu_mmu_lock)
 {
-	while (shade_is_stale(root)) {
+	unsigned count = 0;
+
+	while (count < SYNC_TABLES && shade_is_stale(root)) {
 		struct vmmu_shade *s = find_unsync(task, root);
 
 		if (!s)
-			return;
+			break;
 		if (!VMMU_MUTANT(SYNC_WRITABLE))
 			vmmu_frame_protect(task, s->sp.role.space, s->sp.gfn);
-		vmmu_section_settle(task); /* after this the guest cannot write it unseen */
-		set_unsync(task->vm, s, false);
-		vmmu_shade_refresh(task, s);
-		stat_add(task, VMMU_STAT_SHADOW_SYNC, 1);
+		set_unsync(task->vm, s, false); /* so that the next one is found */
+		found[count++] = s;
+	}
+	return count;
+}
+
+void vmmu_shade_sync(struct vmmu_task *task, struct vmmu_shade *root)
+{
+	struct vmmu_shade *found[SYNC_TABLES];
+	unsigned count;
+
+	while (shade_is_stale(root) && (count = protect_unsync(task, root, found)) != 0) {
+		vmmu_section_settle(task); /* after this the guest cannot write them unseen */
+		for (unsigned i = 0; i < count; i++)
+			vmmu_shade_refresh(task, found[i]);
+		stat_add(task, VMMU_STAT_SHADOW_SYNC, count);
 	}
 }

@@ -26,11 +26,10 @@ struct vmmu_shade *vmmu_shade_find(struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmm
 	return s;
 }
 
-static __attribute__((noinline)) struct vmmu_shade *find_lowest(struct vmmu_task *task,
-								vmmu_gfn_t page)
-	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+struct vmmu_shade *vmmu_shade_lowest(struct vmmu_task *task, vmmu_gva_t gva)
 {
 	struct vmmu_vcpu *vcpu = task->vcpu;
+	vmmu_gfn_t page = {gva.addr >> VMMU_PAGE_SHIFT};
 	struct vmmu_sp *sp = vcpu->root;
 
 	while (sp && sp->role.level > VMMU_LEVEL_4K) {
@@ -46,17 +45,6 @@ static __attribute__((noinline)) struct vmmu_shade *find_lowest(struct vmmu_task
 	vcpu->shadow.path = (struct vmmu_known_path){vcpu->root, page.n / VMMU_TABLE_ENTRIES,
 						     task->vm->shades.cuts, shade_of(sp)};
 	return shade_of(sp);
-}
-
-struct vmmu_shade *vmmu_shade_lowest(struct vmmu_task *task, vmmu_gva_t gva)
-{
-	const struct vmmu_known_path *path = &task->vcpu->shadow.path;
-	vmmu_gfn_t page = {gva.addr >> VMMU_PAGE_SHIFT};
-
-	if (path->region == page.n / VMMU_TABLE_ENTRIES && path->root &&
-	    path->root == task->vcpu->root && path->cuts == task->vm->shades.cuts)
-		return path->lowest;
-	return find_lowest(task, page);
 }
 
 /* ---- age ---- */

@@ -87,7 +87,8 @@
 	X(what_a_flush_takes_over_needs_no_fault)                                                  \
 	X(rights_that_the_guest_takes_away_are_gone_after_its_flush)                               \
 	X(a_flush_gives_no_right_to_write_to_the_guests_upper_tables)                              \
-	X(a_page_of_a_read_only_slot_stays_so_whatever_the_guest_says)
+	X(a_page_of_a_read_only_slot_stays_so_whatever_the_guest_says)                             \
+	X(tables_that_are_brought_up_to_date_together_share_a_flush)
 
 #define SCENARIOS(X)                                                                               \
 	SCENARIOS_TABLES(X)                                                                        \

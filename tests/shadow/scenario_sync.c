@@ -99,3 +99,26 @@ void a_page_of_a_read_only_slot_stays_so_whatever_the_guest_says(void **state)
 				 SHADOW_READONLY);
 	rig_free(&rig);
 }
+
+void tables_that_are_brought_up_to_date_together_share_a_flush(void **state)
+{
+	struct rig rig = rig_unsync();
+	uint64_t flushes, synced;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		rig_poke(&rig, RIG_SPARE + i, 0, (RIG_DATA + i) << 12 | RW);
+		rig_poke(&rig, RIG_PD, 2 + i, (RIG_SPARE + i) << 12 | RW);
+		rig_reads(&rig, 0, (uint64_t)(2 + i) << 21, rig_gpa(RIG_DATA + i, 0));
+		rig_store(&rig, 0, RIG_SPARE + i, 0, (RIG_DATA + 20 + i) << 12 | RW);
+	}
+	flushes = rig_stat(&rig, VMMU_STAT_FLUSHES);
+	synced = rig_stat(&rig, VMMU_STAT_SHADOW_SYNC);
+	assert_true(shadow_mov_cr3(rig.svm, 0, RIG_PML4 << 12));
+	/* One before they are read, one for what was read. */
+	assert_int_equal(rig_stat(&rig, VMMU_STAT_SHADOW_SYNC), synced + 5);
+	assert_int_equal(rig_stat(&rig, VMMU_STAT_FLUSHES), flushes + 2);
+	for (unsigned i = 0; i < 4; i++)
+		rig_reads(&rig, 0, (uint64_t)(2 + i) << 21, rig_gpa(RIG_DATA + 20 + i, 0));
+	rig_free(&rig);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Empty entries of a level-1 table become leaves, side by side with other vCPUs: that of a fault,
+ * and those of its neighbours which the guest has used before, for which there will be no fault.
+ */
+#include "shadow/fetch.h"
+#include "shadow/leaves.h"
+
+/* Claim the empty ones of @bits. Return: those that are the caller's to fill now. */
+static inline uint64_t claim(vmmu_atomic_t *word, uint64_t bits)
+{
+	if (VMMU_MUTANT(FILL_UNCLAIMED))
+		return bits;
+	return bits & ~atomic_set(word, bits);
+}
+
+/* Entry @index is claimed. False: this is for vmmu_shade_map() to see to; nothing changed. */
+static inline bool fill(struct vmmu_leaves *l, unsigned index, uint64_t gpte, bool is_write)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	const struct vmmu_vm *vm = l->task->vm;
+	vmmu_gfn_t gfn = leaves_gfn(l, index, gpte);
+	uint64_t *cell = leaves_cell(l, gfn);
+	uint64_t to = leaves_want(l, gpte);
+
+	if (!cell ||
+	    (VMMU_UNLIKELY(l->tracked) && vmmu_tracked_kinds(vm, gfn) && !VMMU_MUTANT(TRACK_FILL)))
+		return false;
+	if (VMMU_MUTANT(GUEST_DIRTY))
+		to |= l->take & l->write;
+	to = leaves_complete(l, gfn, atomic_get((vmmu_atomic_t *)(void *)cell), to);
+	if (!to)
+		return false;
+	if (is_write) {
+		if (!(to & l->write))
+			return false;
+		to |= vm->fmt.dirty;
+	}
+	vmmu_shade_add_leaf(l->s, index, to, l->frame ? gpte : 0, cell);
+	l->filled++;
+	if (VMMU_UNLIKELY(l->watched))
+		vmmu_shade_told(l->task, l->s, index, spte_empty(), shade_entry(to));
+	return true;
+}
+
+/* Has the guest used the page that the entry maps? */
+static inline bool is_worth(const struct vmmu_leaves *l, uint64_t gpte)
+{
+	const struct vmmu_guest_level *level = &l->task->vcpu->shadow.rules.format.level[1];
+
+	return (gpte & VMMU_GUEST_ACCESSED) &&
+	       vmmu_guest_entry_kind(level, gpte) == VMMU_GUEST_ENTRY_LEAF;
+}
+
+/* The entries of @bits that are worth a leaf. @frame: NULL for pieces of huge pages. */
+static inline uint64_t worth_of(const struct vmmu_leaves *l, const uint8_t *frame, unsigned base,
+				uint64_t bits)
+{
+	uint64_t worth = 0;
+
+	if (!frame)
+		return bits;
+	for (; bits; bits &= bits - 1)
+		if (is_worth(l,
+			     shade_load_gpte(l->s, frame, base + (unsigned)__builtin_ctzll(bits))))
+			worth |= bits & -bits;
+	return worth;
+}
+
+/* Neighbours of entry @index that are empty, as bits of its word in ->filled. */
+static inline uint64_t empty_around(const struct vmmu_leaves *l, unsigned index)
+{
+	unsigned count = l->task->vm->config.prefetch; /* a group lies in one word */
+	unsigned first = index % 64 & ~(count - 1u);
+	uint64_t group = ((UINT64_C(1) << count) - 1) << first;
+
+	return group & ~(atomic_get(&l->s->filled[index / 64]) | UINT64_C(1) << (index % 64));
+}
+
+static void fill_around(struct vmmu_leaves *l, unsigned index) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	struct vmmu_shade *s = l->s;
+	const uint8_t *frame = l->frame ? shade_known_frame(l->task->vm, s) : NULL;
+	vmmu_atomic_t *word = &s->filled[index / 64];
+	unsigned base = index & ~63u;
+	uint32_t before = l->filled;
+	uint64_t bits, empty = 0;
+
+	if (l->frame && !frame)
+		return;
+	bits = worth_of(l, frame, base, empty_around(l, index));
+	if (!bits)
+		return;
+	/* Who sees the claim takes the lock alone before he relies on nothing being cached: so what
+	 * the guest's entry says is asked once more. */
+	for (bits = claim(word, bits); bits; bits &= bits - 1) {
+		unsigned i = base + (unsigned)__builtin_ctzll(bits);
+		uint64_t gpte = frame ? shade_load_gpte(s, frame, i) : VMMU_SHADE_PIECE;
+
+		if (VMMU_MUTANT(PREFETCH_CLEAN))
+			gpte |= VMMU_GUEST_DIRTY;
+		if ((frame && !is_worth(l, gpte)) || !fill(l, i, gpte, false))
+			empty |= bits & -bits;
+	}
+	if (empty)
+		(void)atomic_clear(word, empty);
+	stat_add(l->task, VMMU_STAT_PREFETCHED, l->filled - before);
+}
+
+/* Does the guest's entry still say so? */
+static inline bool is_current(const struct vmmu_leaves *l, unsigned index, uint64_t gpte)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	const uint8_t *frame;
+
+	if (!l->frame)
+		return true;
+	frame = shade_known_frame(l->task->vm, l->s);
+	return frame && shade_load_gpte(l->s, frame, index) == gpte;
+}
+
+bool vmmu_shade_fill_group(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			   uint64_t gpte, bool is_write)
+{
+	vmmu_atomic_t *word = &s->filled[index / 64];
+	uint64_t own = UINT64_C(1) << (index % 64);
+	struct vmmu_leaves l;
+	bool done;
+
+	if (!claim(word, own))
+		return false;
+	leaves_begin(&l, task, s);
+	done = is_current(&l, index, gpte) && fill(&l, index, gpte, is_write);
+	if (!done)
+		(void)atomic_clear(word, own);
+	else if (task->vm->config.prefetch > 1)
+		fill_around(&l, index);
+	leaves_end(&l);
+	return done;
+}
+
+void vmmu_shade_prefetch(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
+{
+	struct vmmu_leaves l;
+
+	if (task->vm->config.prefetch <= 1 || (shade_is_mirror(s) && !vmmu_shade_frame(task, s)))
+		return;
+	leaves_begin(&l, task, s);
+	fill_around(&l, index);
+	leaves_end(&l);
+}
