@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The commit point of the shadow engine, and what is done to all leaves of a guest frame. */
+#include "shadow/frame.h"
 #include "shadow/shade.h"
 #include "vm.h"
 
@@ -9,17 +10,6 @@ static void list_add(vmmu_link_t *head, struct vmmu_shade *s, unsigned index)
 {
 	s->links[index] = *head;
 	*head = link_of(s, index);
-}
-
-/* As list_add(), while others do the same. Nobody takes one off: the head tells all. */
-static void list_push(uint64_t *head, struct vmmu_shade *s, unsigned index)
-{
-	vmmu_atomic_t *at = (vmmu_atomic_t *)(void *)head;
-	uint64_t old = atomic_get(at);
-
-	do
-		s->links[index].n = old;
-	while (!atomic_cas(at, &old, link_of(s, index).n));
 }
 
 static void list_remove(struct vmmu_task *task, vmmu_link_t *head, struct vmmu_shade *s,
@@ -243,21 +233,52 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 }
 
 bool vmmu_shade_add_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
-			 vmmu_spte_t to, uint64_t gpte)
+			 vmmu_spte_t to, const struct vmmu_wish *wish)
 {
-	vmmu_gfn_t gfn = vmmu_shade_gfn_of(s, index, gpte);
-	uint64_t *cell = vmmu_framemap_look(rmap_of(task->vm, s), rmap_key(s, gfn));
+	const struct vmmu_vm *vm = task->vm;
+	vmmu_gfn_t gfn = vmmu_shade_gfn_of(s, index, wish->gpte);
+	vmmu_atomic_t *head = frame_head(task, s->sp.role.space, gfn);
+	uint64_t list;
 
-	if (!cell)
+	if (!head)
 		return false;
-	s->gptes[index] = gpte;
-	if (!VMMU_MUTANT(FILL_UNLISTED))
-		list_push(cell, s, index);
+	list = vmmu_frame_lock(vm, head);
+	if ((to.raw & vm->fmt.write) && !VMMU_MUTANT(FILL_TABLE) &&
+	    vmmu_frame_is_shut(vm, s->sp.role.space, gfn, false)) {
+		if (wish->is_write) {
+			vmmu_frame_unlock(head, list);
+			return false;
+		}
+		to.raw &= ~vm->fmt.write; /* dirty is what was written only */
+	}
+	s->gptes[index] = wish->gpte;
+	s->links[index].n = list;
 	shade_put(s, index, to);
+	vmmu_frame_unlock(head, VMMU_MUTANT(FILL_UNLISTED) ? list : link_of(s, index).n);
 	if (VMMU_MUTANT(FILL_UNCLAIMED))
 		(void)atomic_set(&s->filled[index / 64], UINT64_C(1) << (index % 64));
 	stat_add(task, pages_stat(s), 1);
 	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, 0, to.raw);
+	return true;
+}
+
+bool vmmu_shade_add_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			  struct vmmu_shade *child, uint64_t gpte)
+{
+	struct vmmu_vm *vm = task->vm;
+	vmmu_spte_t to = spte_table(&vm->fmt, child->sp.pfn);
+	bool is_fresh;
+
+	s->gptes[index] = gpte;
+	vmmu_spin_acquire(&vm->shades.lock, vm->port, vm->host);
+	is_fresh = !shade_is_stale(child) || VMMU_MUTANT(LINK_STALE);
+	if (is_fresh)
+		list_add(&child->parents, s, index);
+	vmmu_spin_release(&vm->shades.lock);
+	if (!is_fresh)
+		return false;
+	shade_put(s, index, to);
+	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, s->sp.gfn.n, 0, to.raw);
 	return true;
 }
 

@@ -109,15 +109,13 @@ bool vmmu_shade_fill(struct vmmu_task *task, struct vmmu_shade *s, unsigned inde
 	     !VMMU_MUTANT(TRACK_FILL)) ||
 	    !vmmu_page_at_hand(task, slot, gfn, &page))
 		return false;
-	if ((slot->flags & VMMU_SLOT_READONLY) || !page.writable ||
-	    ((rights & VMMU_RIGHT_WRITE) && vmmu_frame_is_shut(vm, space, gfn, false) &&
-	     !VMMU_MUTANT(FILL_TABLE)))
+	if ((slot->flags & VMMU_SLOT_READONLY) || !page.writable)
 		rights &= ~(uint32_t)VMMU_RIGHT_WRITE;
 	if (wish->is_write && !(rights & VMMU_RIGHT_WRITE))
 		return false;
 	e = build(vm, wish, gfn, &page, rights);
 	e.raw |= key_of(s, wish);
-	return vmmu_shade_add_leaf(task, s, index, e, wish->gpte);
+	return vmmu_shade_add_leaf(task, s, index, e, wish);
 }
 
 enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,

@@ -79,9 +79,7 @@ static bool mark_plainly(struct shadow_fault *f, const struct vmmu_shade *s, uns
 
 	if (!wants_mark(f, s, index, *gpte, &update))
 		return true;
-	if ((vm_tracks(f->task->vm) && vmmu_tracked_kinds(f->task->vm, s->sp.gfn)) ||
-	    !vmmu_frame_is_uniform(f->task->vm, s->sp.role.space, s->sp.gfn, update.bytes) ||
-	    !vmmu_guest_update(f->task, s->sp.role.space, &update))
+	if (!vmmu_guest_update_plainly(f->task, s->sp.role.space, &update))
 		return false;
 	*gpte = update.value;
 	return true;
@@ -262,17 +260,14 @@ static uint64_t gpte_of_piece(const struct shadow_fault *f, const struct vmmu_sh
 	       VMMU_GUEST_DIRTY | (uint64_t)role.key << 59;
 }
 
-/* The table that holds the entry for the address, or NULL. */
-static inline struct vmmu_shade *lowest_of(struct shadow_fault *f)
-	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+/* May one entry decide? */
+static inline bool is_in_reach(const struct shadow_fault *f)
 {
 	unsigned shift = f->vcpu->shadow.rules.format.canonical_shift;
 	int64_t top = (int64_t)f->gva.addr >> shift;
 
 	/* With a second space there may be other ways to write a table: then all are walked. */
-	if ((top && top != -1) || f->task->vm->config.spaces > 1)
-		return NULL;
-	return vmmu_shade_lowest(f->task, f->gva);
+	return (!top || top == -1) && f->task->vm->config.spaces == 1;
 }
 
 static inline uint64_t gpte_of(const struct shadow_fault *f, const struct vmmu_shade *s)
@@ -290,7 +285,7 @@ static bool is_guests(const struct shadow_fault *f, const struct vmmu_shade *s)
 
 bool vmmu_shadow_short_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 {
-	struct vmmu_shade *s = lowest_of(f);
+	struct vmmu_shade *s = is_in_reach(f) ? vmmu_shade_lowest(f->task, f->gva) : NULL;
 	bool is_fault;
 	uint64_t gpte;
 
@@ -312,10 +307,15 @@ bool vmmu_shadow_short_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 
 bool vmmu_shadow_shared_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 {
-	struct vmmu_shade *s = lowest_of(f);
+	struct vmmu_shade *s;
 	bool is_fault;
 	uint64_t gpte;
 
+	if (!is_in_reach(f))
+		return false;
+	s = vmmu_shade_lowest(f->task, f->gva);
+	if (VMMU_UNLIKELY(!s))
+		s = vmmu_shadow_link(f);
 	if (!s)
 		return false;
 	gpte = gpte_of(f, s);
