@@ -23,6 +23,7 @@
 #include "flush/debt.h"
 #include "format/entry.h"
 #include "page/table.h"
+#include "shadow/frame.h"
 #include "shadow/shade.h"
 #include "slot/framemap.h"
 #include "slot/slots.h"
@@ -60,17 +61,20 @@ struct vmmu_page_log {
 _Static_assert(sizeof(struct vmmu_page_log) <= VMMU_PAGE_BYTES, "a page log is one page");
 
 /* What shadow paging knows of the guest frames of a space. mmu lock, exclusive, to change; but
- * lists of leaves grow under the shared lock, too. */
+ * all of it grows under the shared lock, too. */
 struct vmmu_frames {
 	struct vmmu_framemap rmap[VMMU_LEAF_SIZES]; /* leaves, by size: list head */
 	struct vmmu_framemap tables;                /* mirrors of the frame: list head */
 	struct vmmu_framemap mirrored[2];           /* mirrors in a 2M, 1G region: count */
 };
 
-/* All shadow tables that are in a frame's list. mmu lock, exclusive. */
+/* All shadow tables that are in a frame's list. mmu lock, exclusive, unless it says otherwise. */
 struct vmmu_shades {
+	/* The list by age grows under the shared lock, too; as do lists of parents. */
+	vmmu_atomic_t lock; /* spin */
 	struct vmmu_shade *oldest, *newest;
-	uint64_t count, unsync;
+	vmmu_atomic_t count;
+	uint64_t unsync;
 	uint64_t quota;
 	uint64_t generation; /* tables of another one are obsolete; see shadow/forget.c */
 	uint64_t cuts;       /* entries that led to a table and no longer do, ever */
@@ -177,6 +181,12 @@ struct vmmu_shadow_vcpu {
 		uint64_t region, cuts;
 		struct vmmu_shade *lowest;
 	} path;
+	/* The page of list heads that was used last: pages stay until the VM ends. */
+	struct vmmu_known_heads {
+		const struct vmmu_framemap *map; /* NULL: none */
+		uint64_t key;                    /* / 512 */
+		uint64_t *leaf;
+	} heads;
 	uint64_t *pdptes; /* page with the four entries of PAE mode */
 	vmmu_pfn_t pdptes_pfn;
 };
@@ -293,6 +303,19 @@ static inline const uint8_t *shade_known_frame(const struct vmmu_vm *vm, const s
 {
 	/* Slots take the tables in them along when they go; only the host may move the page. */
 	return VMMU_LIKELY(s->frame_begun == vm->invalidations.begun) ? s->frame : NULL;
+}
+
+/* The head of the frame's list of small leaves, or NULL: the reserve is used up. For a vCPU. */
+static inline vmmu_atomic_t *frame_head(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	struct vmmu_framemap *map = &task->vm->frames[space].rmap[0];
+	const struct vmmu_known_heads *known = &task->vcpu->shadow.heads;
+
+	if (VMMU_LIKELY(known->map == map) &&
+	    VMMU_LIKELY(known->key == gfn.n / VMMU_FRAMEMAP_ENTRIES))
+		return (vmmu_atomic_t *)(void *)&known->leaf[gfn.n % VMMU_FRAMEMAP_ENTRIES];
+	return vmmu_frame_head_slow(task, map, gfn);
 }
 
 /* Is the vCPU's root valid, and of the role that the vCPU has now (I8)? */

@@ -131,15 +131,14 @@ static void check_entry(struct vmmu_auditor *a, struct vmmu_shade *s, unsigned i
 		check_device(a, s, index, &at);
 }
 
-/* One of those that forbid huge leaves over their frame: neither zapped nor a vCPU's own. */
-static bool is_listed_mirror(struct vmmu_vm *vm, const struct vmmu_shade *s)
-	VMMU_REQUIRES(vmmu_mmu_lock)
+/* Neither zapped nor a vCPU's own. */
+static bool is_listed(struct vmmu_vm *vm, const struct vmmu_shade *s) VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	const struct vmmu_shade *m = vmmu_shade_first(vm, s->sp.role.space, s->sp.gfn);
 
 	while (m && m != s)
 		m = m->same_frame;
-	return m && shade_is_mirror(s);
+	return m != NULL;
 }
 
 void vmmu_audit_shade(struct vmmu_auditor *a, struct vmmu_sp *sp)
@@ -147,8 +146,12 @@ void vmmu_audit_shade(struct vmmu_auditor *a, struct vmmu_sp *sp)
 	struct vmmu_shade *s = shade_of(sp);
 	uint32_t marks = 0;
 
-	if (is_listed_mirror(a->vm, s))
-		a->mirrors++;
+	if (is_listed(a->vm, s)) {
+		a->mirrors += shade_is_mirror(s); /* they forbid huge leaves over their frame */
+		if (!atomic_get(&s->settled))
+			vmmu_audit_numbers(a, 12, "a table whose making was never finished",
+					   sp->pfn.n, sp->gfn.n);
+	}
 	for (unsigned index = 0; index < VMMU_TABLE_ENTRIES; index++)
 		check_entry(a, s, index);
 	for (unsigned word = 0; word < VMMU_TABLE_ENTRIES / 64; word++)

@@ -34,6 +34,9 @@ extern struct vmmu_lock_class vmmu_mmu_lock VMMU_ACQUIRED_AFTER(vmmu_slots_lock)
 /* A read section: what was reachable at its begin is not freed before its end. */
 extern struct vmmu_lock_class vmmu_read_section VMMU_ACQUIRED_AFTER(vmmu_mmu_lock);
 
+/* The lock bit of one guest frame, under shadow paging. */
+extern struct vmmu_lock_class vmmu_frame_bit VMMU_ACQUIRED_AFTER(vmmu_read_section);
+
 #define VMMU_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define VMMU_LIKELY(x) __builtin_expect(!!(x), 1)
 

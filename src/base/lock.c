@@ -168,8 +168,11 @@ void vmmu_spin_acquire(vmmu_atomic_t *lock, const struct vmmu_port *port, void *
 	uint64_t free = 0;
 
 	while (!atomic_cas(lock, &free, 1)) {
+		/* Who waits only looks: the holder needs the line to let go. */
+		do
+			vmmu_relax(port, host);
+		while (atomic_get(lock));
 		free = 0;
-		vmmu_relax(port, host);
 	}
 }
 

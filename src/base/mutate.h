@@ -109,6 +109,9 @@
 	X(FILL_UNLISTED, "a leaf filled beside others is on no reverse map")                       \
 	X(FILL_TABLE, "faults that go side by side let the guest write its tables")                \
 	X(FILL_OTHER_WIDTH, "marks made beside others leave tables of another width")              \
+	X(LINK_UNSETTLED, "a table is linked before its frame cannot be written unseen")           \
+	X(LINK_WRITABLE, "a table made beside others leaves its frame writable to the guest")      \
+	X(LINK_UNCLAIMED, "two faults at once link a table to the same entry")                     \
 	X(DEVICE_RIGHTS, "a shadow entry for a device lets everybody pass")
 
 #define VMMU_MUTANTS(X) VMMU_TDP_MUTANTS(X) VMMU_SHADOW_MUTANTS(X) VMMU_TRACK_MUTANTS(X)
@@ -124,6 +127,7 @@
 	X(EPOCH_HASTY, "what was taken out is free after one move of the epoch")                   \
 	X(SET_EARLY, "an old slot set is freed while it is read")                                  \
 	X(MOVED_FORGETS, "a vCPU that moved to another CPU does not flush there")                  \
+	X(FRAME_UNLOCKED, "what concerns one frame is decided without its lock bit")               \
 	X(LOCK_BARGES, "a reader takes the lock beside a writer")
 
 enum vmmu_mutant {

@@ -56,7 +56,7 @@ bool vmmu_section_pause_shared(struct vmmu_task *task)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock, vmmu_read_section);
 
 /* Pay now and go on with the lock held. */
-void vmmu_section_settle(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
+void vmmu_section_settle(struct vmmu_task *task) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
 /* A read section without the mmu lock: slots and tables seen in it stay. */
 void vmmu_reading_begin(struct vmmu_task *task) VMMU_ACQUIRE_SHARED(vmmu_read_section);

@@ -243,11 +243,11 @@ static bool spare_put(struct vmmu_vm *vm, struct vmmu_sp *sp)
 	if (!vm->pages.side_pages)
 		return false;
 	vmmu_spin_acquire(&vm->pages.pool_lock, vm->port, vm->host);
-	room = vm->pages.spare_count < SPARE_MAX;
+	room = atomic_get(&vm->pages.spare_count) < SPARE_MAX;
 	if (room) {
 		sp->next = vm->pages.spare;
 		vm->pages.spare = sp;
-		vm->pages.spare_count++;
+		(void)atomic_plus(&vm->pages.spare_count, 1);
 	}
 	vmmu_spin_release(&vm->pages.pool_lock);
 	return room;
@@ -257,13 +257,14 @@ static struct vmmu_sp *spare_get(struct vmmu_vm *vm)
 {
 	struct vmmu_sp *sp;
 
-	if (!vm->pages.side_pages)
+	/* A hint, so that vCPUs do not meet here in vain. */
+	if (!vm->pages.side_pages || !atomic_get(&vm->pages.spare_count))
 		return NULL;
 	vmmu_spin_acquire(&vm->pages.pool_lock, vm->port, vm->host);
 	sp = vm->pages.spare;
 	if (sp) {
 		vm->pages.spare = sp->next;
-		vm->pages.spare_count--;
+		(void)atomic_plus(&vm->pages.spare_count, (uint64_t)-1);
 	}
 	vmmu_spin_release(&vm->pages.pool_lock);
 	return sp;

@@ -160,7 +160,7 @@ struct vmmu_pages {
 	vmmu_atomic_t pool_lock;                      /* spin: the lists below */
 	struct vmmu_sp *pool;                         /* free descriptors */
 	struct vmmu_sp *spare; /* free descriptors that still have their empty pages */
-	uint32_t spare_count;
+	vmmu_atomic_t spare_count;
 	struct pool_page *pool_pages;
 	struct vmmu_sp *retired; /* oldest last */
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The commit point of the shadow engine, and what is done to all leaves of a guest frame. */
+#include "shadow/frame.h"
 #include "shadow/shade.h"
 #include "vm.h"
 
@@ -9,17 +10,6 @@ static void list_add(vmmu_link_t *head, struct vmmu_shade *s, unsigned index)
 {
 	s->links[index] = *head;
 	*head = link_of(s, index);
-}
-
-/* As list_add(), while others do the same. Nobody takes one off: the head tells all. */
-static void list_push(uint64_t *head, struct vmmu_shade *s, unsigned index)
-{
-	vmmu_atomic_t *at = (vmmu_atomic_t *)(void *)head;
-	uint64_t old = atomic_get(at);
-
-	do
-		s->links[index].n = old;
-	while (!atomic_cas(at, &old, link_of(s, index).n));
 }
 
 static void list_remove(struct vmmu_task *task, vmmu_link_t *head, struct vmmu_shade *s,
@@ -253,15 +243,24 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	return true;
 }
 
-void vmmu_shade_add_leaf(struct vmmu_shade *s, unsigned index, uint64_t to, uint64_t gpte,
-			 uint64_t *cell)
+bool vmmu_shade_add_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			  struct vmmu_shade *child, uint64_t gpte)
 {
+	struct vmmu_vm *vm = task->vm;
+	vmmu_spte_t to = spte_table(&vm->fmt, child->sp.pfn);
+	bool is_fresh;
+
 	s->gptes[index] = gpte;
-	if (!VMMU_MUTANT(FILL_UNLISTED))
-		list_push(cell, s, index);
-	atomic_put_release(&s->sp.entries[index].raw, to);
-	if (VMMU_MUTANT(FILL_UNCLAIMED))
-		(void)atomic_set(&s->filled[index / 64], UINT64_C(1) << (index % 64));
+	vmmu_spin_acquire(&vm->shades.lock, vm->port, vm->host);
+	is_fresh = !shade_is_stale(child) || VMMU_MUTANT(LINK_STALE);
+	if (is_fresh)
+		list_add(&child->parents, s, index);
+	vmmu_spin_release(&vm->shades.lock);
+	if (!is_fresh)
+		return false;
+	atomic_put_release(&s->sp.entries[index].raw, shade_raw(to));
+	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, s->sp.gfn.n, 0, to.raw);
+	return true;
 }
 
 void vmmu_shade_set_mmio(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,

@@ -259,6 +259,16 @@ static bool handle_shared(struct shadow_fault *f, enum vmmu_outcome *outcome)
 	return done;
 }
 
+/* For what is made side by side with others; without it that is made alone. */
+static inline void stock_up(struct vmmu_task *task)
+{
+	struct vmmu_cache *cache = task->cache;
+
+	(void)vmmu_cache_fill(task->vm, cache, VMMU_CACHE_TABLES);
+	if (VMMU_UNLIKELY(cache->reserve.count < RESERVE_PAGES))
+		(void)vmmu_reserve_fill(task->vm, &cache->reserve, RESERVE_PAGES);
+}
+
 static enum vmmu_outcome handle(struct shadow_fault *f)
 {
 	struct vmmu_vm *vm = f->vcpu->vm;
@@ -268,6 +278,7 @@ static enum vmmu_outcome handle(struct shadow_fault *f)
 		f->waits = false;
 		if (vm_is_dead(vm))
 			return VMMU_OUTCOME_DEAD;
+		stock_up(f->task);
 		if (handle_shared(f, &outcome))
 			return outcome;
 		if (!vmmu_cache_fill(vm, f->task->cache, VMMU_CACHE_TABLES) ||

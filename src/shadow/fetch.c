@@ -41,8 +41,7 @@ union vmmu_role vmmu_shade_role(const struct vmmu_vcpu *vcpu, unsigned level)
 	return role;
 }
 
-/* The step of the walk that read the entry of a table at @level; NULL below the guest's leaf. */
-static const struct vmmu_walk_step *step_at(const struct vmmu_fetch *f, unsigned level)
+const struct vmmu_walk_step *vmmu_fetch_step(const struct vmmu_fetch *f, unsigned level)
 {
 	for (unsigned i = 0; i < f->walk->levels; i++)
 		if (f->walk->step[i].level == level)
@@ -50,12 +49,11 @@ static const struct vmmu_walk_step *step_at(const struct vmmu_fetch *f, unsigned
 	return NULL;
 }
 
-/* Frame and role of the table below @s: the guest's next one, or a piece of its huge page. */
-static union vmmu_role child_role(const struct vmmu_fetch *f, const struct vmmu_shade *s,
-				  uint64_t gpte, vmmu_gfn_t *at)
+union vmmu_role vmmu_fetch_child_role(const struct vmmu_fetch *f, const struct vmmu_shade *s,
+				      uint64_t gpte, vmmu_gfn_t *at)
 {
 	unsigned level = s->sp.role.level - 1u;
-	const struct vmmu_walk_step *next = step_at(f, level);
+	const struct vmmu_walk_step *next = vmmu_fetch_step(f, level);
 	union vmmu_role role = s->sp.role;
 	vmmu_gfn_t gfn;
 
@@ -64,7 +62,7 @@ static union vmmu_role child_role(const struct vmmu_fetch *f, const struct vmmu_
 		role.direct = 0;
 		role.quadrant = VMMU_MUTANT(ROLE_QUADRANT) ? 0 : quadrant_of(f, level) & 3u;
 		/* PAE's page-directory pointers and paging that is off give no rights. */
-		if (step_at(f, s->sp.role.level) && !VMMU_MUTANT(ROLE_RIGHTS))
+		if (vmmu_fetch_step(f, s->sp.role.level) && !VMMU_MUTANT(ROLE_RIGHTS))
 			role.access = s->sp.role.access & vmmu_gpte_rights(gpte, role.nx) & 7u;
 		gfn = vmmu_gpa_to_gfn(next->gpa);
 	} else {
@@ -81,10 +79,8 @@ static union vmmu_role child_role(const struct vmmu_fetch *f, const struct vmmu_
 	return role;
 }
 
-/* The table that entry @index of @s leads to, if it is the one of this frame and role. */
-static struct vmmu_shade *linked_child(struct vmmu_fetch *f, struct vmmu_shade *s, unsigned index,
-				       vmmu_gfn_t gfn, union vmmu_role role)
-	VMMU_REQUIRES(vmmu_mmu_lock)
+struct vmmu_shade *vmmu_fetch_linked(const struct vmmu_fetch *f, const struct vmmu_shade *s,
+				     unsigned index, vmmu_gfn_t gfn, union vmmu_role role)
 {
 	vmmu_spte_t e = shade_get(s, index);
 	struct vmmu_sp *child = NULL;
@@ -103,8 +99,8 @@ static struct vmmu_shade *descend(struct vmmu_fetch *f, struct vmmu_shade *s, un
 				  uint64_t gpte) VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	vmmu_gfn_t gfn;
-	union vmmu_role role = child_role(f, s, gpte, &gfn);
-	struct vmmu_shade *child = linked_child(f, s, index, gfn, role);
+	union vmmu_role role = vmmu_fetch_child_role(f, s, gpte, &gfn);
+	struct vmmu_shade *child = vmmu_fetch_linked(f, s, index, gfn, role);
 
 	/* Where it is linked already the guest flushes before it may expect anything. */
 	if (child) {
@@ -163,7 +159,7 @@ static enum vmmu_level leaf_level(struct vmmu_fetch *f) VMMU_REQUIRES(vmmu_mmu_l
 static uint64_t gpte_at(struct vmmu_fetch *f, struct vmmu_shade *s, bool *ok)
 	VMMU_REQUIRES(vmmu_mmu_lock)
 {
-	const struct vmmu_walk_step *step = step_at(f, s->sp.role.level);
+	const struct vmmu_walk_step *step = vmmu_fetch_step(f, s->sp.role.level);
 	const uint8_t *frame;
 	uint64_t now;
 

@@ -23,6 +23,16 @@ struct vmmu_fetch {
 enum vmmu_outcome vmmu_fetch(struct vmmu_fetch *f, struct vmmu_shade *root, enum vmmu_level *level)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 
+/* The step of the walk that read the entry of a table at @level; NULL below the guest's leaf. */
+const struct vmmu_walk_step *vmmu_fetch_step(const struct vmmu_fetch *f, unsigned level);
+/* Frame and role of the table below @s: the guest's next one, or a piece of its huge page. */
+union vmmu_role vmmu_fetch_child_role(const struct vmmu_fetch *f, const struct vmmu_shade *s,
+				      uint64_t gpte, vmmu_gfn_t *at);
+/* The table that entry @index of @s leads to, if it is the one of this frame and role. */
+struct vmmu_shade *vmmu_fetch_linked(const struct vmmu_fetch *f, const struct vmmu_shade *s,
+				     unsigned index, vmmu_gfn_t gfn, union vmmu_role role)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+
 /* ---- fill.c ---- */
 
 /* What the guest's entry comes to for a piece of a huge page: the table's role says the rest. */

@@ -4,6 +4,7 @@
  * and those of its neighbours which the guest has used before, for which there will be no fault.
  */
 #include "shadow/fetch.h"
+#include "shadow/frame.h"
 #include "shadow/leaves.h"
 
 /* Claim the empty ones of @bits. Return: those that are the caller's to fill now. */
@@ -12,6 +13,46 @@ static inline uint64_t claim(vmmu_atomic_t *word, uint64_t bits)
 	if (VMMU_MUTANT(FILL_UNCLAIMED))
 		return bits;
 	return bits & ~atomic_set(word, bits);
+}
+
+/* Does a table of the guest in the frame speak against it, as of now? */
+static inline bool is_shut(const struct vmmu_leaves *l, vmmu_gfn_t gfn)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock) VMMU_REQUIRES(vmmu_frame_bit)
+{
+	const struct vmmu_vm *vm = l->task->vm;
+	unsigned space = l->s->sp.role.space;
+
+	return vmmu_frames_mirrored(vm, space, gfn, VMMU_LEVEL_2M) &&
+	       vmmu_frame_is_shut(vm, space, gfn, false) && !VMMU_MUTANT(FILL_TABLE);
+}
+
+/*
+ * The leaf, and its place on the list of the frame. What was asked about tables in the frame was a
+ * hint: with the frame's bit held it is decided, for none comes meanwhile. Return: the leaf as
+ * stored; 0: it had to be writable and may not; nothing changed.
+ */
+static inline uint64_t add(const struct vmmu_leaves *l, unsigned index, uint64_t to, uint64_t gpte,
+			   bool is_write) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	vmmu_gfn_t gfn = leaves_gfn(l, index, gpte);
+	vmmu_atomic_t *head = (vmmu_atomic_t *)(void *)&l->rmap[gfn.n % VMMU_FRAMEMAP_ENTRIES];
+	struct vmmu_shade *s = l->s;
+	uint64_t list = vmmu_frame_lock(l->task->vm, head);
+
+	if ((to & l->write) && is_shut(l, gfn)) {
+		if (is_write) {
+			vmmu_frame_unlock(head, list);
+			return 0;
+		}
+		to &= ~l->write;
+	}
+	s->gptes[index] = l->frame ? gpte : 0;
+	s->links[index].n = list;
+	atomic_put_release(&s->sp.entries[index].raw, to);
+	vmmu_frame_unlock(head, VMMU_MUTANT(FILL_UNLISTED) ? list : link_of(s, index).n);
+	if (VMMU_MUTANT(FILL_UNCLAIMED))
+		(void)atomic_set(&s->filled[index / 64], UINT64_C(1) << (index % 64));
+	return to;
 }
 
 /* Entry @index is claimed. False: this is for vmmu_shade_map() to see to; nothing changed. */
@@ -23,12 +64,15 @@ static inline bool fill(struct vmmu_leaves *l, unsigned index, uint64_t gpte, bo
 	uint64_t *cell = leaves_cell(l, gfn);
 	uint64_t to = leaves_want(l, gpte);
 
+	if (VMMU_UNLIKELY(!cell))
+		cell = vmmu_leaves_make_cell(l, gfn);
 	if (!cell ||
 	    (VMMU_UNLIKELY(l->tracked) && vmmu_tracked_kinds(vm, gfn) && !VMMU_MUTANT(TRACK_FILL)))
 		return false;
 	if (VMMU_MUTANT(GUEST_DIRTY))
 		to |= l->take & l->write;
-	to = leaves_complete(l, gfn, atomic_get((vmmu_atomic_t *)(void *)cell), to);
+	to = leaves_complete(l, gfn, atomic_get((vmmu_atomic_t *)(void *)cell) & ~VMMU_FRAME_LOCKED,
+			     to);
 	if (!to)
 		return false;
 	if (is_write) {
@@ -36,7 +80,9 @@ static inline bool fill(struct vmmu_leaves *l, unsigned index, uint64_t gpte, bo
 			return false;
 		to |= vm->fmt.dirty;
 	}
-	vmmu_shade_add_leaf(l->s, index, to, l->frame ? gpte : 0, cell);
+	to = add(l, index, to, gpte, is_write);
+	if (!to)
+		return false;
 	l->filled++;
 	if (VMMU_UNLIKELY(l->watched))
 		vmmu_shade_told(l->task, l->s, index, spte_empty(), shade_entry(to));

@@ -39,6 +39,16 @@ void vmmu_leaves_enter(struct vmmu_leaves *l, uint64_t region)
 	l->rmap = vmmu_framemap_look(&frames->rmap[0], region * VMMU_FRAMEMAP_ENTRIES);
 }
 
+uint64_t *vmmu_leaves_make_cell(struct vmmu_leaves *l, vmmu_gfn_t gfn)
+{
+	struct vmmu_frames *frames = &l->task->vm->frames[l->s->sp.role.space];
+
+	if (!vmmu_framemap_grow(l->task, &frames->rmap[0], gfn.n))
+		return NULL;
+	vmmu_leaves_enter(l, gfn.n / VMMU_FRAMEMAP_ENTRIES);
+	return leaves_cell(l, gfn);
+}
+
 static __attribute__((noinline)) void enter_tables(struct vmmu_leaves *l, vmmu_gfn_t gfn)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
@@ -53,13 +63,15 @@ static __attribute__((noinline)) void enter_tables(struct vmmu_leaves *l, vmmu_g
 			    : NULL;
 }
 
-/* Do tables of the guest in the frame keep it from being written? */
+/* Do tables of the guest in the frame keep it from being written? Beside others who share the lock:
+ * a hint; fill.c decides with the frame's bit held. */
 static inline bool is_shut(struct vmmu_leaves *l, vmmu_gfn_t gfn)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	if (VMMU_UNLIKELY(gfn.n / VMMU_FRAMEMAP_ENTRIES != l->tables_region))
 		enter_tables(l, gfn);
-	return VMMU_UNLIKELY(l->tables != NULL) && l->tables[gfn.n % VMMU_FRAMEMAP_ENTRIES] &&
+	return VMMU_UNLIKELY(l->tables != NULL) &&
+	       atomic_get((vmmu_atomic_t *)(void *)&l->tables[gfn.n % VMMU_FRAMEMAP_ENTRIES]) &&
 	       vmmu_frame_is_shut(l->task->vm, l->s->sp.role.space, gfn, false) &&
 	       !VMMU_MUTANT(FILL_TABLE);
 }

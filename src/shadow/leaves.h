@@ -65,6 +65,10 @@ static inline uint64_t *leaves_cell(struct vmmu_leaves *l, vmmu_gfn_t gfn)
 	return l->rmap ? &l->rmap[gfn.n % VMMU_FRAMEMAP_ENTRIES] : NULL;
 }
 
+/* The same, made if there is none. NULL: the reserve is used up. */
+uint64_t *vmmu_leaves_make_cell(struct vmmu_leaves *l, vmmu_gfn_t gfn)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+
 /* Rights that a leaf for the guest's entry may have: without any that its path or itself denies. */
 static inline uint64_t leaves_want(const struct vmmu_leaves *l, uint64_t gpte)
 {

@@ -14,11 +14,12 @@
  * its shadow tables are then "unsync", every table above knows, and they are brought up to date
  * when the guest flushes (MOV CR3, INVLPG).
  *
- * Exclusion: what changes lists of tables, links, marks, or leaves that are there happens under the
- * mmu lock, exclusive. Faults that only fill empty entries of level-1 tables share it: all of
- * that stands still for them, except what they add. Each claims its entries by their bits in
- * ->filled, and pushes leaves onto reverse maps by compare-and-swap; nobody takes one off
- * meanwhile. A claim has become a leaf, or is given back, when the lock is let go.
+ * Exclusion: what takes tables, links or leaves away happens under the mmu lock, exclusive. Faults
+ * that only add share it: those that fill empty entries of level-1 tables, and those that link a
+ * table on the way there. Nothing goes for them, except a leaf's right to write. Each claims the
+ * entry that it fills by its bit in ->filled: that is an entry, or given back, when the lock is let
+ * go. What concerns one guest frame - which tables it holds, which leaves it has, and whether they
+ * may be written - is decided under the frame's own lock bit (frame.h).
  */
 #ifndef VMMU_SHADOW_SHADE_H
 #define VMMU_SHADOW_SHADE_H
@@ -54,8 +55,11 @@ struct vmmu_shade {
 	uint32_t unsync_count; /* bits set in unsync_below */
 	bool unsync;           /* the guest may write the table it mirrors */
 	bool zapped;           /* off all lists; kept for those who run on it */
-	vmmu_atomic_t writes;  /* emulated writes since it was last walked */
-	uint64_t generation;   /* const: of the VM's tables when it was made */
+	/* 1: the flush that making it owed is paid. Before, CPUs may write its frame unseen: it is
+	 * not to be linked. Never 0 for those who have the mmu lock exclusively. */
+	vmmu_atomic_t settled;
+	vmmu_atomic_t writes; /* emulated writes since it was last walked */
+	uint64_t generation;  /* const: of the VM's tables when it was made */
 	/* Where the mirrored frame is, found with as many invalidations begun; NULL: not known.
 	 * mmu lock, exclusive, to change. */
 	const uint8_t *frame;
@@ -68,13 +72,14 @@ struct vmmu_shade {
 
 static inline vmmu_link_t link_of(const struct vmmu_shade *shade, unsigned index)
 {
-	/* Aligned to 64 bytes, so that 9 bits are free after a shift by 3. */
-	return (vmmu_link_t){(uint64_t)(uintptr_t)shade << 3 | index};
+	/* Aligned to 64 bytes, so that 10 bits are free after a shift by 4: the index, and in heads
+	 * VMMU_FRAME_LOCKED. */
+	return (vmmu_link_t){(uint64_t)(uintptr_t)shade << 4 | index};
 }
 
 static inline struct vmmu_shade *link_shade(vmmu_link_t link)
 {
-	return (struct vmmu_shade *)(uintptr_t)((uint64_t)((int64_t)link.n >> 3) &
+	return (struct vmmu_shade *)(uintptr_t)((uint64_t)((int64_t)link.n >> 4) &
 						~(uint64_t)(VMMU_SHADE_ALIGN - 1u));
 }
 
@@ -179,6 +184,8 @@ static inline vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigne
 	return vmmu_shade_gfn_of(s, index, s->gptes[index]);
 }
 
+struct vmmu_wish;
+
 /* ---- entry.c: the commit point of this engine ---- */
 
 /*
@@ -188,10 +195,11 @@ static inline vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigne
 /* Return: false, no cell for the reverse map could be made; nothing changed. */
 bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 			 vmmu_spte_t to, uint64_t gpte) VMMU_REQUIRES(vmmu_mmu_lock);
-/* Into an empty entry of a level-1 table that the caller has claimed in ->filled. @to: as memory
- * has it; @cell: the frame's reverse map. To be counted and told by the caller. */
-void vmmu_shade_add_leaf(struct vmmu_shade *s, unsigned index, uint64_t to, uint64_t gpte,
-			 uint64_t *cell) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+/* Into an empty entry that the caller has claimed. False: the table is not up to date; nothing
+ * changed. */
+bool vmmu_shade_add_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			  struct vmmu_shade *child, uint64_t gpte)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 /* No slot holds the frame that the guest's entry names: remember it, if that can be; else the entry
  * is empty afterwards. What was there goes first. */
 void vmmu_shade_set_mmio(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
@@ -229,6 +237,18 @@ struct vmmu_shade *vmmu_shade_lowest(struct vmmu_task *task, vmmu_gva_t gva)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 /* All tables of a frame of the space: the first one; go on by ->same_frame. */
 struct vmmu_shade *vmmu_shade_first(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+/* The vCPU's cache holds one ... */
+struct vmmu_shade *vmmu_shade_new(struct vmmu_task *task, vmmu_gfn_t gfn, union vmmu_role role)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+/* ... whoever makes one does these in order, the flush in between; the first with the frame's bit
+ * or the mmu lock, exclusive ... */
+void vmmu_shade_enlist(struct vmmu_vm *vm, struct vmmu_shade *s)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+void vmmu_shade_count_in(struct vmmu_vm *vm, struct vmmu_shade *s)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+/* ... and has these cells. False: the reserve is used up, nothing but cells changed. */
+bool vmmu_shade_make_cells(struct vmmu_task *task, vmmu_gfn_t gfn, union vmmu_role role)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 /* Find or make. NULL: the reserve is used up. */
 struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union vmmu_role role)
@@ -334,6 +354,11 @@ struct vmmu_update {
 	bool *gone; /* set: it cannot be written; leave it */
 };
 bool vmmu_guest_update(struct vmmu_task *task, unsigned space, const struct vmmu_update *u)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+
+/* The same for accessed and dirty bits, where nothing follows from it: no table takes notice, and
+ * nobody is told. False, and gone: or something would. */
+bool vmmu_guest_update_plainly(struct vmmu_task *task, unsigned space, const struct vmmu_update *u)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
 /* ---- written.c ---- */

@@ -81,9 +81,7 @@ static bool mark_plainly(struct shadow_fault *f, const struct vmmu_shade *s, uns
 
 	if (!wants_mark(f, s, index, *gpte, &update))
 		return true;
-	if ((vm_tracks(f->task->vm) && vmmu_tracked_kinds(f->task->vm, s->sp.gfn)) ||
-	    !vmmu_frame_is_uniform(f->task->vm, s->sp.role.space, s->sp.gfn, update.bytes) ||
-	    !vmmu_guest_update(f->task, s->sp.role.space, &update))
+	if (!vmmu_guest_update_plainly(f->task, s->sp.role.space, &update))
 		return false;
 	*gpte = update.value;
 	return true;
@@ -277,17 +275,14 @@ static uint64_t gpte_of_piece(const struct shadow_fault *f, const struct vmmu_sh
 	return VMMU_SHADE_PIECE | (uint64_t)role.key << VMMU_SPTE_KEY_SHIFT;
 }
 
-/* The table that holds the entry for the address, or NULL. */
-static inline struct vmmu_shade *lowest_of(struct shadow_fault *f)
-	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+/* May one entry decide? */
+static inline bool is_in_reach(const struct shadow_fault *f)
 {
 	unsigned shift = f->vcpu->shadow.rules.format.canonical_shift;
 	int64_t top = (int64_t)f->gva.addr >> shift;
 
 	/* With a second space there may be other ways to write a table: then all are walked. */
-	if ((top && top != -1) || f->task->vm->config.spaces > 1)
-		return NULL;
-	return shade_lowest(f->task, f->gva);
+	return (!top || top == -1) && f->task->vm->config.spaces == 1;
 }
 
 static inline uint64_t gpte_of(const struct shadow_fault *f, const struct vmmu_shade *s)
@@ -305,7 +300,7 @@ static bool is_guests(const struct shadow_fault *f, const struct vmmu_shade *s)
 
 bool vmmu_shadow_short_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 {
-	struct vmmu_shade *s = lowest_of(f);
+	struct vmmu_shade *s = is_in_reach(f) ? shade_lowest(f->task, f->gva) : NULL;
 	bool is_fault;
 	uint64_t gpte;
 
@@ -327,10 +322,13 @@ bool vmmu_shadow_short_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 
 bool vmmu_shadow_shared_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 {
-	struct vmmu_shade *s = lowest_of(f);
+	struct vmmu_shade *s;
 	bool is_fault;
 	uint64_t gpte;
 
+	s = is_in_reach(f) ? shade_lowest(f->task, f->gva) : NULL;
+	if (VMMU_UNLIKELY(!s) && is_in_reach(f))
+		s = vmmu_shadow_link(f);
 	f->untabled = !s;
 	if (!s)
 		return false;

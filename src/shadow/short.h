@@ -42,6 +42,12 @@ bool vmmu_shadow_short_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 bool vmmu_shadow_shared_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
+/*
+ * The level-1 table for the address, linked side by side with others, with all tables above it that
+ * are missing. NULL: it takes more than that, alone.
+ */
+struct vmmu_shade *vmmu_shadow_link(struct shadow_fault *f) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+
 /* Compare-and-swap of a guest entry by a walk, and what follows from it. */
 bool vmmu_shadow_mark(struct vmmu_task *task, struct marks *marks, unsigned space,
 		      const struct vmmu_update *update) VMMU_REQUIRES(vmmu_mmu_lock);

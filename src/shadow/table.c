@@ -9,11 +9,17 @@ static struct vmmu_shade **cell_shade(uint64_t *cell)
 	return (struct vmmu_shade **)(void *)cell;
 }
 
+static vmmu_atomic_t *cell_word(uint64_t *cell)
+{
+	return (vmmu_atomic_t *)(void *)cell;
+}
+
 struct vmmu_shade *vmmu_shade_first(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn)
 {
 	uint64_t *cell = vmmu_framemap_look(&vm->frames[space].tables, gfn.n);
 
-	return cell ? *cell_shade(cell) : NULL;
+	/* pairs with vmmu_shade_enlist() */
+	return cell ? (struct vmmu_shade *)(uintptr_t)atomic_get_acquire(cell_word(cell)) : NULL;
 }
 
 struct vmmu_shade *vmmu_shade_find(struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmmu_role role)
@@ -58,7 +64,6 @@ static void age_add(struct vmmu_shades *all, struct vmmu_shade *s)
 	else
 		all->oldest = s;
 	all->newest = s;
-	all->count++;
 }
 
 static void age_remove(struct vmmu_shades *all, struct vmmu_shade *s)
@@ -71,42 +76,30 @@ static void age_remove(struct vmmu_shades *all, struct vmmu_shade *s)
 		s->newer->older = s->older;
 	else
 		all->newest = s->older;
-	all->count--;
+	(void)atomic_plus(&all->count, (uint64_t)-1);
 }
 
 /* ---- mirrors: no huge leaf may cover a frame that holds tables ---- */
 
-static uint64_t *mirrored_cell(struct vmmu_vm *vm, const struct vmmu_shade *s, unsigned level)
-{
-	return vmmu_framemap_find(&vm->frames[s->sp.role.space].mirrored[level - 2],
-				  s->sp.gfn.n >> (9u * (level - 1)));
-}
-
-/* False: the reserve is used up, nothing changed. */
-static bool cells_make(struct vmmu_task *task, vmmu_gfn_t gfn, union vmmu_role role)
-{
-	struct vmmu_frames *frames = &task->vm->frames[role.space];
-
-	return vmmu_framemap_make(task, &frames->tables, gfn.n) &&
-	       (role.direct || (vmmu_framemap_make(task, &frames->mirrored[0], gfn.n >> 9) &&
-				vmmu_framemap_make(task, &frames->mirrored[1], gfn.n >> 18)));
-}
-
 static void mirrored_add(struct vmmu_vm *vm, const struct vmmu_shade *s, uint64_t n)
 {
+	struct vmmu_framemap *mirrored = vm->frames[s->sp.role.space].mirrored;
+
 	if (!shade_is_mirror(s))
 		return;
-	*mirrored_cell(vm, s, 2) += n;
-	*mirrored_cell(vm, s, 3) += n;
+	for (unsigned i = 0; i < 2; i++)
+		(void)atomic_plus(
+			cell_word(vmmu_framemap_look(&mirrored[i], s->sp.gfn.n >> (9u * (i + 1)))),
+			n);
 }
 
 bool vmmu_frames_mirrored(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn,
 			  enum vmmu_level level)
 {
-	const uint64_t *cell = vmmu_framemap_look(&vm->frames[space].mirrored[level - 2],
-						  gfn.n >> (9u * (level - 1)));
+	uint64_t *cell = vmmu_framemap_look(&vm->frames[space].mirrored[level - 2],
+					    gfn.n >> (9u * (level - 1)));
 
-	return cell && *cell && !VMMU_MUTANT(HUGE_OVER_TABLE);
+	return cell && atomic_get(cell_word(cell)) && !VMMU_MUTANT(HUGE_OVER_TABLE);
 }
 
 /* ---- making ---- */
@@ -132,10 +125,45 @@ static void zap_unsync_of_frame(struct vmmu_task *task, unsigned space, vmmu_gfn
 	}
 }
 
+bool vmmu_shade_make_cells(struct vmmu_task *task, vmmu_gfn_t gfn, union vmmu_role role)
+{
+	struct vmmu_frames *frames = &task->vm->frames[role.space];
+
+	return vmmu_framemap_grow(task, &frames->tables, gfn.n) &&
+	       (role.direct || (vmmu_framemap_grow(task, &frames->mirrored[0], gfn.n >> 9) &&
+				vmmu_framemap_grow(task, &frames->mirrored[1], gfn.n >> 18)));
+}
+
+struct vmmu_shade *vmmu_shade_new(struct vmmu_task *task, vmmu_gfn_t gfn, union vmmu_role role)
+{
+	struct vmmu_shade *s = shade_of(vmmu_table_new(task, gfn, role));
+
+	s->generation = task->vm->shades.generation;
+	vmmu_leaves_prepare(task->vm, s);
+	return s;
+}
+
+void vmmu_shade_enlist(struct vmmu_vm *vm, struct vmmu_shade *s)
+{
+	uint64_t *cell = vmmu_framemap_look(&vm->frames[s->sp.role.space].tables, s->sp.gfn.n);
+
+	mirrored_add(vm, s, 1);
+	s->same_frame = *cell_shade(cell);
+	atomic_put_release(cell_word(cell), (uintptr_t)s);
+}
+
+void vmmu_shade_count_in(struct vmmu_vm *vm, struct vmmu_shade *s)
+{
+	vmmu_spin_acquire(&vm->shades.lock, vm->port, vm->host);
+	age_add(&vm->shades, s);
+	vmmu_spin_release(&vm->shades.lock);
+	atomic_put_release(&s->settled, 1);
+}
+
 struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union vmmu_role role)
 {
 	struct vmmu_vm *vm = task->vm;
-	struct vmmu_shade *s, **head;
+	struct vmmu_shade *s;
 
 	if (!role.direct && role.level > VMMU_LEVEL_4K)
 		zap_unsync_of_frame(task, role.space, gfn);
@@ -146,22 +174,19 @@ struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union 
 			vmmu_shade_refresh(task, s); /* before it is linked: R32 */
 		return s;
 	}
-	if (!task->cache->count || !cells_make(task, gfn, role))
+	if (!task->cache->count || !vmmu_shade_make_cells(task, gfn, role))
 		return NULL;
-	s = shade_of(vmmu_table_new(task, gfn, role));
-	s->generation = vm->shades.generation;
-	vmmu_leaves_prepare(vm, s);
+	s = vmmu_shade_new(task, gfn, role);
 	vmmu_table_set_live(task, &s->sp);
-	head = cell_shade(vmmu_framemap_find(&vm->frames[role.space].tables, gfn.n));
-	s->same_frame = *head;
-	*head = s;
-	age_add(&vm->shades, s);
-	mirrored_add(vm, s, 1);
+	(void)atomic_plus(&vm->shades.count, 1);
+	(void)vmmu_framemap_find(&vm->frames[role.space].tables, gfn.n); /* used last */
+	vmmu_shade_enlist(vm, s);
 	if (!role.direct && !VMMU_MUTANT(TABLE_WRITABLE)) {
 		/* No CPU may write the guest's table from here on, before it is read. */
 		vmmu_frame_protect(task, role.space, gfn);
 		vmmu_section_settle(task);
 	}
+	vmmu_shade_count_in(vm, s);
 	return s;
 }
 
@@ -225,7 +250,7 @@ void vmmu_shades_reclaim(struct vmmu_task *task, uint64_t want)
 	struct vmmu_shades *all = &task->vm->shades;
 	struct vmmu_shade *s = all->oldest;
 
-	while (s && all->count + want > all->quota && !VMMU_MUTANT(QUOTA_IGNORED)) {
+	while (s && atomic_get(&all->count) + want > all->quota && !VMMU_MUTANT(QUOTA_IGNORED)) {
 		struct vmmu_shade *next = s->newer;
 
 		if (!s->sp.users || VMMU_MUTANT(ROOT_RECLAIMED)) {

@@ -46,6 +46,17 @@ bool vmmu_frame_is_uniform(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t 
 	return !s;
 }
 
+bool vmmu_guest_update_plainly(struct vmmu_task *task, unsigned space, const struct vmmu_update *u)
+{
+	vmmu_gfn_t gfn = vmmu_gpa_to_gfn(u->gpa);
+
+	*u->gone = true;
+	if ((vm_tracks(task->vm) && vmmu_tracked_kinds(task->vm, gfn)) ||
+	    !vmmu_frame_is_uniform(task->vm, space, gfn, u->bytes))
+		return false;
+	return vmmu_guest_update(task, space, u);
+}
+
 /* @offset, @bytes: inside the frame. */
 static void frame_written(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn, unsigned offset,
 			  unsigned bytes) VMMU_REQUIRES(vmmu_mmu_lock)

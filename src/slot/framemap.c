@@ -4,6 +4,7 @@
 #include "vm.h"
 
 #define LEVELS 4u
+_Static_assert(9u * LEVELS == VMMU_FRAMEMAP_KEY_BITS, "nine bits a level");
 #define ENTRIES VMMU_FRAMEMAP_ENTRIES
 
 static unsigned index_at(uint64_t key, unsigned level)
@@ -11,18 +12,28 @@ static unsigned index_at(uint64_t key, unsigned level)
 	return (unsigned)(key >> (9u * level)) & (ENTRIES - 1u);
 }
 
+/* Pairs with add_page(): who sees a page sees it zeroed. */
+static void *page_at(const void *at)
+{
+	return __atomic_load_n((void *const *)at, __ATOMIC_ACQUIRE);
+}
+
 uint64_t *vmmu_framemap_look_slow(const struct vmmu_framemap *map, uint64_t key)
 {
-	uint64_t **node = map->root;
+	void **node = page_at(&map->root);
+	uint64_t *leaf;
 
+	/* Written out: on the way of each fault. */
 	if (!node || key >> VMMU_FRAMEMAP_KEY_BITS)
 		return NULL;
-	for (unsigned level = LEVELS - 1; level > 1; level--) {
-		node = (uint64_t **)(void *)node[index_at(key, level)];
-		if (!node)
-			return NULL;
-	}
-	return node[index_at(key, 1)] ? &node[index_at(key, 1)][key % ENTRIES] : NULL;
+	node = page_at(&node[index_at(key, 3)]);
+	if (!node)
+		return NULL;
+	node = page_at(&node[index_at(key, 2)]);
+	if (!node)
+		return NULL;
+	leaf = page_at(&node[index_at(key, 1)]);
+	return leaf ? &leaf[key % ENTRIES] : NULL;
 }
 
 uint64_t *vmmu_framemap_find_slow(struct vmmu_framemap *map, uint64_t key)
@@ -38,19 +49,12 @@ uint64_t *vmmu_framemap_find_slow(struct vmmu_framemap *map, uint64_t key)
 
 uint64_t vmmu_framemap_peek(const struct vmmu_framemap *map, uint64_t key)
 {
-	const void *node =
-		__atomic_load_n((void *const *)(const void *)&map->root, __ATOMIC_ACQUIRE);
+	const uint64_t *cell = vmmu_framemap_look_slow(map, key);
 
-	if (key >> VMMU_FRAMEMAP_KEY_BITS)
-		return 0;
-	for (unsigned level = LEVELS - 1; node && level; level--)
-		node = __atomic_load_n(&((void *const *)node)[index_at(key, level)],
-				       __ATOMIC_ACQUIRE);
-	return node ? __atomic_load_n(&((const uint64_t *)node)[index_at(key, 0)], __ATOMIC_RELAXED)
-		    : 0;
+	return cell ? __atomic_load_n(cell, __ATOMIC_RELAXED) : 0;
 }
 
-/* A zeroed page from the reserve, remembered for the end of the VM. */
+/* A zeroed page from the reserve, remembered for the end of the VM. Context: pool spin. */
 static void *take_page(struct vmmu_task *task)
 {
 	struct vmmu_vm *vm = task->vm;
@@ -73,27 +77,42 @@ static void *take_page(struct vmmu_task *task)
 	return reserve->page[reserve->count];
 }
 
-/* Where vmmu_framemap_peek() may come along: the page is zeroed before it can be seen. */
-static void publish_page(void *at, void *page)
+/* The page that is there, made if there is none: one of those who share the mmu lock makes it. */
+static void *add_page(struct vmmu_task *task, void *at)
 {
-	__atomic_store_n((void **)at, page, __ATOMIC_RELEASE);
+	struct vmmu_vm *vm = task->vm;
+	void *page;
+
+	vmmu_spin_acquire(&vm->pages.pool_lock, vm->port, vm->host);
+	page = page_at(at);
+	if (!page) {
+		page = take_page(task);
+		__atomic_store_n((void **)at, page, __ATOMIC_RELEASE);
+	}
+	vmmu_spin_release(&vm->pages.pool_lock);
+	return page;
+}
+
+uint64_t *vmmu_framemap_grow(struct vmmu_task *task, struct vmmu_framemap *map, uint64_t key)
+{
+	void *at = &map->root, **node;
+
+	if (key >> VMMU_FRAMEMAP_KEY_BITS)
+		return NULL;
+	for (unsigned level = LEVELS - 1;; level--) {
+		node = page_at(at);
+		if (!node)
+			node = add_page(task, at);
+		if (!node || !level)
+			break;
+		at = &node[index_at(key, level)];
+	}
+	return node ? (uint64_t *)(void *)node + key % ENTRIES : NULL;
 }
 
 uint64_t *vmmu_framemap_make_slow(struct vmmu_task *task, struct vmmu_framemap *map, uint64_t key)
 {
-	uint64_t **node;
-
-	if (!map->root)
-		publish_page(&map->root, take_page(task));
-	node = map->root;
-	for (unsigned level = LEVELS - 1; node && level; level--) {
-		uint64_t **entry = &node[index_at(key, level)];
-
-		if (!*entry)
-			publish_page(entry, take_page(task));
-		node = (uint64_t **)(void *)*entry;
-	}
-	return node ? vmmu_framemap_find(map, key) : NULL;
+	return vmmu_framemap_grow(task, map, key) ? vmmu_framemap_find(map, key) : NULL;
 }
 
 uint64_t vmmu_framemap_next(const struct vmmu_framemap *map, uint64_t key, uint64_t end)

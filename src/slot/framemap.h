@@ -35,6 +35,9 @@ uint64_t *vmmu_framemap_look_slow(const struct vmmu_framemap *map, uint64_t key)
 uint64_t *vmmu_framemap_find_slow(struct vmmu_framemap *map, uint64_t key);
 uint64_t *vmmu_framemap_make_slow(struct vmmu_task *task, struct vmmu_framemap *map, uint64_t key);
 
+/* As vmmu_framemap_make(), for those who may share the mmu lock: the leaf used last stays. */
+uint64_t *vmmu_framemap_grow(struct vmmu_task *task, struct vmmu_framemap *map, uint64_t key);
+
 /* The cell, or NULL if it was never made. */
 static inline uint64_t *vmmu_framemap_find(struct vmmu_framemap *map, uint64_t key)
 {

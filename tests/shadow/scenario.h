@@ -71,6 +71,9 @@
 /* scenario_threads.c: faults side by side */
 #define SCENARIOS_THREADS(X)                                                                       \
 	X(two_faults_at_once_fill_one_entry)                                                       \
+	X(a_table_is_linked_beside_other_faults)                                                   \
+	X(a_table_is_not_linked_before_its_flush_is_paid)                                          \
+	X(two_faults_at_once_link_one_table)                                                       \
 	X(a_fault_of_the_guests_waits_for_nobody)
 
 /* scenario_forget.c: everything forgotten at once */

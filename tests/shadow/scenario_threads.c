@@ -9,6 +9,7 @@
 /* Leaves as long as the other vCPU needs to come to its end, or to wait for us. */
 struct other {
 	pthread_t thread;
+	unsigned cpu;
 	uint64_t page;
 	enum vmmu_outcome outcome;
 	atomic_bool done;
@@ -20,7 +21,7 @@ static void *fault_of_other(void *context)
 {
 	struct world *w = context;
 
-	other.outcome = world_fault(&w->cpu[1], other.page);
+	other.outcome = world_fault(&w->cpu[other.cpu], other.page);
 	atomic_store(&other.done, true);
 	return NULL;
 }
@@ -57,7 +58,7 @@ static struct world *two_at_once(uint64_t page, uint64_t others)
 	world_write(&w->cpu[0], 0);
 	world_write(&w->cpu[1], 0);
 	assert_int_equal(stat_of(w, VMMU_STAT_PAGES_4K), 1);
-	other = (struct other){.page = others};
+	other = (struct other){.cpu = 1, .page = others};
 	atomic_store(&w->on_page, let_other_fault);
 	assert_int_equal(world_fault(&w->cpu[0], page), VMMU_OUTCOME_RESUME);
 	assert_null((void *)(uintptr_t)atomic_load(&w->on_page));
@@ -102,5 +103,59 @@ void a_fault_of_the_guests_waits_for_nobody(void **state)
 	assert_true(other.was_done);
 	assert_int_equal(other.outcome, VMMU_OUTCOME_INJECT);
 	assert_int_equal(stat_of(w, VMMU_STAT_PAGES_4K), 2);
+	end(w);
+}
+
+/* ---- a table that is made while others fault ---- */
+
+/*
+ * vCPU 0 has a table of level 1 made, of a frame that the guest could write up to now. When the
+ * flush for that is under way vCPU @cpu faults on @page.
+ */
+static struct world *link_at_once(unsigned cpu, uint64_t page)
+{
+	struct world *w = world_new(1);
+	struct vmmu_entry entry;
+
+	for (unsigned i = 0; i < 3; i++)
+		world_write(&w->cpu[i], 0);
+	world_write(&w->cpu[2], WORLD_WINDOW);
+	/* Somebody has to be called out of the guest. */
+	assert_int_equal(vmmu_vcpu_enter(w->cpu[3].vcpu, &entry), VMMU_OK);
+	other = (struct other){.cpu = cpu, .page = page};
+	atomic_store(&w->on_flush, let_other_fault);
+	assert_int_equal(world_fault(&w->cpu[0], WORLD_LOOSE_PAGE + 16), VMMU_OUTCOME_RESUME);
+	assert_null((void *)(uintptr_t)atomic_load(&w->on_flush));
+	pthread_join(other.thread, NULL);
+	vmmu_vcpu_leave(w->cpu[3].vcpu);
+	assert_int_equal(other.outcome, VMMU_OUTCOME_RESUME);
+	return w;
+}
+
+void a_table_is_linked_beside_other_faults(void **state)
+{
+	struct world *w = link_at_once(1, 6);
+
+	(void)state;
+	assert_true(other.was_done);
+	end(w);
+}
+
+/* Until then the guest could write it unseen. */
+void a_table_is_not_linked_before_its_flush_is_paid(void **state)
+{
+	struct world *w = link_at_once(2, WORLD_LOOSE_PAGE + 20);
+
+	(void)state;
+	assert_false(other.was_done);
+	end(w);
+}
+
+void two_faults_at_once_link_one_table(void **state)
+{
+	struct world *w = link_at_once(1, WORLD_LOOSE_PAGE + 20);
+
+	(void)state;
+	assert_false(other.was_done);
 	end(w);
 }

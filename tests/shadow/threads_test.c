@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shadow faults side by side under ThreadSanitizer: vCPUs write pages of one address space, the
- * same ones and others, while the host takes frames away, forgets, and rewrites the guest's tables.
+ * Shadow faults side by side under ThreadSanitizer: vCPUs write the same pages and others, by way
+ * of tables that they share and that they do not, also pages that hold tables of theirs, while the
+ * host takes frames away, forgets tables and all, and rewrites the guest's tables.
  */
 #include <sched.h>
 #include <setjmp.h>
@@ -23,15 +24,46 @@ static uint64_t roll(uint64_t *seed, uint64_t bound)
 	return (*seed >> 33) % bound;
 }
 
+static uint64_t some_page(uint64_t *seed)
+{
+	uint64_t page = roll(seed, WORLD_ALL_PAGES);
+
+	switch (roll(seed, 8)) {
+	case 0:
+		return WORLD_WINDOW + roll(seed, WORLD_LOOSE);
+	case 1:
+	case 2:
+	case 3:
+		return page % HOT;
+	default:
+		return page < WORLD_PAGES || page % 512 >= 16 ? page : page % HOT;
+	}
+}
+
 static void *run_cpu(void *context)
 {
 	struct world_cpu *cpu = context;
 	uint64_t seed = 31 + cpu->index;
 
-	while (!atomic_load(&stop))
-		world_write(cpu, roll(&seed, 2) ? roll(&seed, HOT) : roll(&seed, WORLD_PAGES));
+	while (!atomic_load(&stop)) {
+		world_write(cpu, some_page(&seed));
+		switch (roll(&seed, 64)) {
+		case 0:
+			vmmu_shadow_flush(cpu->vcpu);
+			break;
+		case 1:
+			vmmu_shadow_invlpg(cpu->vcpu,
+					   (vmmu_gva_t){some_page(&seed) * VMMU_PAGE_BYTES});
+			break;
+		default:
+			break;
+		}
+	}
 	return NULL;
 }
+
+/* Held while an entry of the guest's has changed and the library was not told yet. */
+static pthread_mutex_t editing = PTHREAD_MUTEX_INITIALIZER;
 
 /* A hot page may lead to the same frame as others: lists of leaves with several on them. */
 static void *run_guest(void *context)
@@ -42,12 +74,20 @@ static void *run_guest(void *context)
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		uint64_t page = roll(&seed, 2) ? roll(&seed, HOT) : roll(&seed, WORLD_PAGES);
 
-		if (page == WORLD_ABSENT)
+		if (page == WORLD_ABSENT || page - WORLD_WINDOW < WORLD_LOOSE)
 			continue;
+		pthread_mutex_lock(&editing);
 		world_remap(w, page, WORLD_DATA + roll(&seed, 2) * roll(&seed, WORLD_PAGES));
+		pthread_mutex_unlock(&editing);
 		sched_yield();
 	}
 	return NULL;
+}
+
+static void finding(void *context, const struct vmmu_finding *f)
+{
+	(void)context;
+	print_message("# %s\n", f->text);
 }
 
 static void *run_host(void *context)
@@ -63,9 +103,16 @@ static void *run_host(void *context)
 		if (i % 64 == 63) {
 			if (vmmu_zap_all(w->vm) != VMMU_OK)
 				atomic_fetch_add(&w->wrong, 1);
+			pthread_mutex_lock(&editing);
+			if (vmmu_audit(w->vm, finding, NULL) != 0)
+				atomic_fetch_add(&w->wrong, 1);
+			pthread_mutex_unlock(&editing);
 		} else if (i % 64 == 31) {
 			if (vmmu_zap_all_fast(w->vm) != VMMU_OK)
 				atomic_fetch_add(&w->wrong, 1);
+		} else if (i % 4 == 2) {
+			/* Some of them are tables. */
+			world_forget_table(w, roll(&seed, 32));
 		} else if (i % 8 == 7) {
 			struct vmmu_gfn_range hot = {{WORLD_DATA}, {WORLD_DATA + HOT}};
 
@@ -77,12 +124,6 @@ static void *run_host(void *context)
 		sched_yield();
 	}
 	return NULL;
-}
-
-static void finding(void *context, const struct vmmu_finding *f)
-{
-	(void)context;
-	print_message("# %s\n", f->text);
 }
 
 static void live(unsigned prefetch)

@@ -10,7 +10,9 @@
 
 #include <cmocka.h>
 
-enum { PML4 = 1, PDPT = 2, PD = 3 };
+/* Each vCPU has a top table and pointers of its own; two and two have a directory. All of them lead
+ * to the same tables of level 1. */
+enum { FIRST_PML4 = 8, FIRST_PDPT = 12, FIRST_PD = 16 };
 
 #define GUEST_PFN 64u /* arena pages behind the slot */
 #define FIRST_FREE (GUEST_PFN + WORLD_FRAMES)
@@ -57,8 +59,11 @@ static void *page_map(void *host, vmmu_pfn_t pfn)
 static void tlb_flush(void *host, const struct vmmu_flush *flush)
 {
 	struct world *w = host;
+	void (*call)(struct world *) = atomic_exchange(&w->on_flush, NULL);
 
 	(void)flush;
+	if (call)
+		call(w);
 	atomic_fetch_add(&w->kicks, 1);
 	for (unsigned i = 0; i < WORLD_CPUS; i++) {
 		unsigned seen = atomic_load(&w->cpu[i].runs);
@@ -120,6 +125,12 @@ static _Atomic uint64_t *word(struct world *w, uint64_t address)
 static _Atomic uint64_t *guest_entry(struct world *w, uint64_t table, uint64_t index)
 {
 	return word(w, (GUEST_PFN + table) * VMMU_PAGE_BYTES + 8 * index);
+}
+
+static uint64_t table_of(uint64_t page)
+{
+	return page < WORLD_PAGES ? WORLD_FIRST_TABLE + page / 512
+				  : WORLD_FIRST_LOOSE + (page - WORLD_LOOSE_PAGE) / 512;
 }
 
 /* As the hardware walks four levels. False: it may not be written. */
@@ -206,9 +217,14 @@ void world_write(struct world_cpu *cpu, uint64_t page)
 
 /* ---- from outside ---- */
 
+void world_forget_table(struct world *w, uint64_t frame)
+{
+	(void)vmmu_shadow_unprotect(w->vm, 0, (vmmu_gfn_t){frame});
+}
+
 void world_remap(struct world *w, uint64_t page, uint64_t frame)
 {
-	uint64_t table = WORLD_FIRST_TABLE + page / 512, index = page % 512;
+	uint64_t table = table_of(page), index = page % 512;
 
 	atomic_store(&w->frame_of[page], WORLD_CHANGES);
 	atomic_store(guest_entry(w, table, index), frame << 12 | PRESENT_WRITABLE);
@@ -234,24 +250,40 @@ void world_take(struct world *w, uint64_t first, uint64_t count)
 
 /* ---- a world ---- */
 
+static void build_upper_tables(struct world *w, uint64_t cpu)
+{
+	const uint64_t flags = PRESENT_WRITABLE | MARKS, directory = FIRST_PD + cpu / 2;
+	struct vmmu_paging paging = {.mode = VMMU_PAGING_4LEVEL,
+				     .cr3 = (FIRST_PML4 + cpu) << 12,
+				     .physical_bits = 40,
+				     .wp = true};
+
+	*guest_entry(w, FIRST_PML4 + cpu, 0) = (FIRST_PDPT + cpu) << 12 | flags;
+	*guest_entry(w, FIRST_PDPT + cpu, 0) = directory << 12 | flags;
+	for (uint64_t page = 0; page < WORLD_ALL_PAGES; page += 512)
+		*guest_entry(w, directory, page / 512) =
+			table_of(page) << 12 | PRESENT_WRITABLE | (cpu ? 0 : MARKS);
+	assert_int_equal(vmmu_shadow_set_paging(w->cpu[cpu].vcpu, &paging), VMMU_OK);
+}
+
 static void build_guest(struct world *w)
 {
-	struct vmmu_paging paging = {
-		.mode = VMMU_PAGING_4LEVEL, .cr3 = PML4 << 12, .physical_bits = 40, .wp = true};
+	for (uint64_t page = 0; page < WORLD_ALL_PAGES; page++) {
+		uint64_t frame = WORLD_DATA + page % WORLD_PAGES;
 
-	*guest_entry(w, PML4, 0) = PDPT << 12 | PRESENT_WRITABLE | MARKS;
-	*guest_entry(w, PDPT, 0) = PD << 12 | PRESENT_WRITABLE | MARKS;
-	for (uint64_t i = 0; i < WORLD_TABLES; i++)
-		*guest_entry(w, PD, i) = (WORLD_FIRST_TABLE + i) << 12 | PRESENT_WRITABLE | MARKS;
-	for (uint64_t page = 0; page < WORLD_PAGES; page++) {
-		w->frame_of[page] = WORLD_DATA + page;
+		if (page - WORLD_WINDOW < WORLD_LOOSE)
+			frame = WORLD_FIRST_LOOSE + page - WORLD_WINDOW;
+		w->frame_of[page] = frame;
 		/* Some were used before: neighbours that are worth a leaf. */
-		*guest_entry(w, WORLD_FIRST_TABLE + page / 512, page % 512) =
-			(WORLD_DATA + page) << 12 | PRESENT_WRITABLE | (page % 3 ? MARKS : 0);
+		*guest_entry(w, table_of(page), page % 512) =
+			frame << 12 | PRESENT_WRITABLE | (page % 3 ? MARKS : 0);
 	}
 	*guest_entry(w, WORLD_FIRST_TABLE, WORLD_ABSENT) = 0;
+	/* CPUs write here, through the window. */
+	for (uint64_t i = 0; i < 16 * WORLD_LOOSE; i++)
+		*guest_entry(w, WORLD_FIRST_LOOSE + i / 16, i % 16) = 0;
 	for (unsigned i = 0; i < WORLD_CPUS; i++)
-		assert_int_equal(vmmu_shadow_set_paging(w->cpu[i].vcpu, &paging), VMMU_OK);
+		build_upper_tables(w, i);
 }
 
 struct world *world_new(unsigned prefetch)
