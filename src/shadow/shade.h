@@ -348,23 +348,13 @@ void vmmu_frame_marked(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, u
 bool vmmu_frame_is_uniform(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, unsigned bytes)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
-static inline uint64_t vmmu_load8(const void *at)
-{
-	return __atomic_load_n((const uint64_t *)at, __ATOMIC_RELAXED);
-}
-
-static inline uint64_t vmmu_load4(const void *at)
-{
-	return __atomic_load_n((const uint32_t *)at, __ATOMIC_RELAXED);
-}
-
 /* The guest's entry behind entry @index, from the mirrored frame. */
 static inline uint64_t shade_load_gpte(const struct vmmu_shade *s, const uint8_t *frame,
 				       unsigned index)
 {
 	if (s->sp.role.mode != VMMU_PAGING_32BIT)
-		return vmmu_load8(frame + 8u * index);
-	return vmmu_load4(frame + 4u * vmmu_shade_guest_index(s, index));
+		return atomic_guest_get8(frame + 8u * index);
+	return atomic_guest_get4(frame + 4u * vmmu_shade_guest_index(s, index));
 }
 
 #endif
