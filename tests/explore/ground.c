@@ -176,22 +176,34 @@ bool __wrap_sim_ram_cmpxchg(struct sim_machine *machine, sim_hpa_t hpa, uint64_t
 
 /* ---- RAM, kept between worlds: thousands of new mappings a second would cost most of the time */
 
-void *__real_mmap(void *at, size_t bytes, int rights, int flags, int file, off_t offset);
+typedef void *map_fn(void *at, size_t bytes, int rights, int flags, int file, off_t offset);
+map_fn __real_mmap, __real_mmap64, __wrap_mmap, __wrap_mmap64;
 int __real_munmap(void *at, size_t bytes);
-void *__wrap_mmap(void *at, size_t bytes, int rights, int flags, int file, off_t offset);
 int __wrap_munmap(void *at, size_t bytes);
 
 static void *kept;
 static size_t kept_bytes;
 static bool kept_in_use;
 
+static bool take_kept(const void *at, size_t bytes, int file)
+{
+	if (!kept || kept_in_use || kept_bytes != bytes || at || file != -1)
+		return false;
+	kept_in_use = true;
+	return true;
+}
+
 void *__wrap_mmap(void *at, size_t bytes, int rights, int flags, int file, off_t offset)
 {
-	if (kept && !kept_in_use && kept_bytes == bytes && !at && file == -1) {
-		kept_in_use = true;
-		return kept;
-	}
-	return __real_mmap(at, bytes, rights, flags, file, offset);
+	return take_kept(at, bytes, file) ? kept
+					  : __real_mmap(at, bytes, rights, flags, file, offset);
+}
+
+/* The same by the name that it has where files are large. */
+void *__wrap_mmap64(void *at, size_t bytes, int rights, int flags, int file, off_t offset)
+{
+	return take_kept(at, bytes, file) ? kept
+					  : __real_mmap64(at, bytes, rights, flags, file, offset);
 }
 
 int __wrap_munmap(void *at, size_t bytes)
