@@ -24,7 +24,8 @@ struct explore_options {
 /* Return: index of an option, or EXPLORE_CUT. */
 typedef unsigned explore_choose_fn(const struct explore_options *options);
 
-enum explore_end { EXPLORE_DONE, EXPLORE_CUT_SHORT, EXPLORE_FAILED };
+/* ENDLESS: a failure that takes its time to be seen. */
+enum explore_end { EXPLORE_DONE, EXPLORE_CUT_SHORT, EXPLORE_FAILED, EXPLORE_ENDLESS };
 
 struct explore_run {
 	const struct explore_test *test;

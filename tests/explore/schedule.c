@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* One run: coroutines, and who goes on at each point. */
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <ucontext.h>
 
 #include "base/explore.h"
@@ -76,6 +78,16 @@ static void stop(enum explore_end end)
 	abort();
 }
 
+static void stop_in_the_middle(enum explore_end end)
+{
+	struct explore_schedule *s = &run->schedule;
+
+	if (s->count < EXPLORE_STRETCHES_MAX)
+		s->stretch[s->count++] =
+			(struct explore_stretch){(uint8_t)index_of(now), now->accesses};
+	stop(end);
+}
+
 void explore_fail(const char *format, ...)
 {
 	va_list args;
@@ -83,14 +95,34 @@ void explore_fail(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(run->failure, sizeof(run->failure), format, args);
 	va_end(args);
-	if (now) {
-		struct explore_schedule *s = &run->schedule;
+	if (now)
+		stop_in_the_middle(EXPLORE_FAILED);
+}
 
-		if (s->count < EXPLORE_STRETCHES_MAX)
-			s->stretch[s->count++] =
-				(struct explore_stretch){(uint8_t)index_of(now), now->accesses};
-		stop(EXPLORE_FAILED);
+/* A loop without an access in it, as along a list that bites its tail: nobody else ends it. */
+static void tick(int signal)
+{
+	static uint32_t last;
+
+	(void)signal;
+	if (run && last == run_number) {
+		snprintf(run->failure, sizeof(run->failure), "a loop has no end");
+		if (now)
+			stop_in_the_middle(EXPLORE_ENDLESS);
+		stop(EXPLORE_ENDLESS);
 	}
+	last = run_number;
+}
+
+/* In the time that the program has used, so that others on the machine do not matter. */
+static void watch_for_loops(void)
+{
+	const struct timeval tenths = {.tv_usec = 300000};
+	struct itimerval often = {.it_interval = tenths, .it_value = tenths};
+	struct sigaction action = {.sa_handler = tick};
+
+	if (sigaction(SIGVTALRM, &action, NULL) || setitimer(ITIMER_VIRTUAL, &often, NULL))
+		abort();
 }
 
 /* ---- who can go on ---- */
@@ -499,6 +531,8 @@ enum explore_end explore_once(struct explore_run *r)
 	const char *wrong;
 	static volatile bool returned;
 
+	if (!run_number)
+		watch_for_loops();
 	run = r;
 	run->schedule.count = 0;
 	run->failure[0] = '\0';
@@ -523,7 +557,8 @@ enum explore_end explore_once(struct explore_run *r)
 			how = EXPLORE_FAILED;
 		}
 	}
-	if (run->test->teardown)
-		run->test->teardown();
+	run = NULL;
+	if (r->test->teardown)
+		r->test->teardown();
 	return how;
 }

@@ -388,6 +388,29 @@ static void the_lock_keeps_writers_alone(void **state)
 	vmmu_mutant = VMMU_MUTANT_NONE;
 }
 
+/* ---- loops without an access ---- */
+
+static void loop_if_late(void)
+{
+	volatile uint64_t forever = atomic_get(&counter);
+
+	while (forever)
+		;
+}
+
+static void a_loop_that_has_no_end_is_a_failure(void **state)
+{
+	struct explore_test test = {
+		.name = "endless", .threads = 2, .setup = reset, .thread = {add, loop_if_late}};
+	struct explore_result r = explore(&test, 2);
+
+	(void)state;
+	assert_true(r.failed);
+	assert_string_equal(r.failure, "a loop has no end");
+	assert_int_equal(r.shortest.count, 2);
+	assert_int_equal(r.shortest.stretch[1].accesses, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -400,6 +423,7 @@ int main(void)
 		cmocka_unit_test(spinning_ends),
 		cmocka_unit_test(a_deadlock_is_reported),
 		cmocka_unit_test(waiting_for_what_nobody_does_is_a_deadlock),
+		cmocka_unit_test(a_loop_that_has_no_end_is_a_failure),
 		cmocka_unit_test(the_lock_keeps_writers_alone),
 	};
 
