@@ -46,8 +46,7 @@ uint64_t vmmu_framemap_peek(const struct vmmu_framemap *map, uint64_t key)
 	for (unsigned level = LEVELS - 1; node && level; level--)
 		node = __atomic_load_n(&((void *const *)node)[index_at(key, level)],
 				       __ATOMIC_ACQUIRE);
-	return node ? __atomic_load_n(&((const uint64_t *)node)[index_at(key, 0)], __ATOMIC_RELAXED)
-		    : 0;
+	return node ? atomic_get(&((const vmmu_atomic_t *)node)[index_at(key, 0)]) : 0;
 }
 
 /* A zeroed page from the reserve, remembered for the end of the VM. */
