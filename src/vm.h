@@ -243,7 +243,9 @@ static inline const struct vmmu_slot *shadow_slot(struct vmmu_task *task, unsign
 	/* Under the mmu lock the set stands still: the last hit is good for its generation. */
 	if (VMMU_LIKELY(vcpu != NULL) && VMMU_LIKELY(vmmu_slot_holds(&vcpu->slot, gfn)) &&
 	    VMMU_LIKELY(vcpu->slot.space == space) &&
-	    VMMU_LIKELY(vcpu->slot_generation == atomic_get(&task->vm->spaces[space].generation)))
+	    (VMMU_LIKELY(vcpu->slot_generation ==
+			 atomic_get(&task->vm->spaces[space].generation)) ||
+	     VMMU_MUTANT(STALE_SLOT)))
 		return &vcpu->slot;
 	return vmmu_shadow_slot(task, space, gfn);
 }
@@ -253,7 +255,9 @@ static inline const uint8_t *shade_known_frame(const struct vmmu_vm *vm, const s
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	/* Slots take the tables in them along when they go; only the host may move the page. */
-	return VMMU_LIKELY(s->frame_begun == vm->invalidations.begun) ? s->frame : NULL;
+	return VMMU_LIKELY(s->frame_begun == vm->invalidations.begun) || VMMU_MUTANT(FRAME_KEPT)
+		       ? s->frame
+		       : NULL;
 }
 
 /* Is the vCPU's root valid, and of the role that the vCPU has now (I8)? */

@@ -19,7 +19,9 @@ static void list_push(uint64_t *head, struct vmmu_shade *s, unsigned index)
 
 	do
 		s->links[index].n = old;
-	while (!atomic_cas(at, &old, link_of(s, index).n));
+	while (!VMMU_MUTANT(LIST_BLIND) && !atomic_cas(at, &old, link_of(s, index).n));
+	if (VMMU_MUTANT(LIST_BLIND))
+		atomic_put(at, link_of(s, index).n);
 }
 
 static void list_remove(struct vmmu_task *task, vmmu_link_t *head, struct vmmu_shade *s,

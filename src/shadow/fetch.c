@@ -106,6 +106,8 @@ static struct vmmu_shade *descend(struct vmmu_fetch *f, struct vmmu_shade *s, un
 	union vmmu_role role = child_role(f, s, gpte, &gfn);
 	struct vmmu_shade *child = linked_child(f, s, index, gfn, role);
 
+	if (VMMU_MUTANT(TABLE_TWICE) && role.level == VMMU_LEVEL_4K)
+		child = NULL;
 	/* Where it is linked already the guest flushes before it may expect anything. */
 	if (child) {
 		s->gptes[index] = gpte;
@@ -181,7 +183,7 @@ static uint64_t gpte_at(struct vmmu_fetch *f, struct vmmu_shade *s, bool *ok)
 		return 0;
 	}
 	*ok = !((now ^ step->value) & ~(VMMU_GUEST_ACCESSED | VMMU_GUEST_DIRTY)) ||
-	      VMMU_MUTANT(UNCHECKED_WALK);
+	      VMMU_MUTANT(UNCHECKED_WALK) || VMMU_MUTANT(WRITTEN_PEEK);
 	return now;
 }
 

@@ -24,6 +24,7 @@ bool vmmu_page_at_hand(struct vmmu_task *task, const struct vmmu_slot *slot, vmm
 	const struct vmmu_invalidations *inv = &vm->invalidations;
 
 	if (VMMU_UNLIKELY(inv->frames[slot->space].active | inv->host.active) &&
+	    !VMMU_MUTANT(IGNORE_ACTIVE) &&
 	    (vmmu_withdrawn_holds(&inv->frames[slot->space], gfn.n) ||
 	     vmmu_withdrawn_holds(&inv->host, host)))
 		return false;

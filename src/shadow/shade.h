@@ -27,6 +27,7 @@
 #include <vmmu/shadow.h>
 
 #include "base/annotate.h"
+#include "base/mutate.h"
 #include "format/entry.h"
 #include "guest/walk_internal.h"
 #include "page/table.h"
@@ -118,16 +119,22 @@ static inline uint64_t shade_raw(vmmu_spte_t e)
 	       (e.raw & VMMU_SPTE_KIND_MASK) >> VMMU_SHADE_KIND_MOVE;
 }
 
-/* Return: what was there. */
-static inline vmmu_spte_t shade_swap(struct vmmu_shade *s, unsigned index, vmmu_spte_t to)
-{
-	return shade_entry(atomic_swap(&s->sp.entries[index].raw, shade_raw(to)));
-}
-
 /* Into an empty entry that nobody else writes. */
 static inline void shade_put(struct vmmu_shade *s, unsigned index, vmmu_spte_t to)
 {
 	atomic_put_release(&s->sp.entries[index].raw, shade_raw(to));
+}
+
+/* Return: what was there. */
+static inline vmmu_spte_t shade_swap(struct vmmu_shade *s, unsigned index, vmmu_spte_t to)
+{
+	if (VMMU_MUTANT(COMMIT_BLIND)) {
+		vmmu_spte_t from = shade_get(s, index);
+
+		shade_put(s, index, to);
+		return from;
+	}
+	return shade_entry(atomic_swap(&s->sp.entries[index].raw, shade_raw(to)));
 }
 
 /* The first entry from @index on that is not empty; VMMU_TABLE_ENTRIES: there is none. */
@@ -252,6 +259,9 @@ enum vmmu_writable { VMMU_MAY_WRITE, VMMU_MUST_NOT_WRITE };
  * not count: they can become unsync. */
 bool vmmu_frame_is_shut(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, bool is_write)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+/* Its level-1 tables become unsync. */
+void vmmu_frame_unsync(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+	VMMU_REQUIRES(vmmu_mmu_lock);
 /* May a leaf for this frame be writable? On a write, level-1 tables become unsync for it. */
 enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn,
 				       bool is_write) VMMU_REQUIRES(vmmu_mmu_lock);

@@ -294,7 +294,7 @@ bool vmmu_shadow_short_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 	bool is_fault;
 	uint64_t gpte;
 
-	if (!s)
+	if (!s || VMMU_MUTANT(TABLE_TWICE))
 		return false;
 	if (shade_is_mirror(s))
 		(void)vmmu_shade_frame(f->task, s);

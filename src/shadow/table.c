@@ -144,12 +144,13 @@ static void zap_unsync_of_frame(struct vmmu_task *task, unsigned space, vmmu_gfn
 struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union vmmu_role role)
 {
 	struct vmmu_vm *vm = task->vm;
-	struct vmmu_shade *s, **head;
+	struct vmmu_shade *s;
+	uint64_t *cell;
 
 	if (!role.direct && role.level > VMMU_LEVEL_4K)
 		zap_unsync_of_frame(task, role.space, gfn);
 	s = vmmu_shade_find(vm, gfn, role);
-	if (s) {
+	if (s && !(VMMU_MUTANT(TABLE_TWICE) && role.level == VMMU_LEVEL_4K)) {
 		atomic_put(&s->writes, 0);
 		if (s->unsync && !VMMU_MUTANT(LINK_STALE))
 			vmmu_shade_refresh(task, s); /* before it is linked: R32 */
@@ -159,9 +160,9 @@ struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union 
 		return NULL;
 	s = shade_of(vmmu_table_new(task, gfn, role));
 	vmmu_table_set_live(task, &s->sp);
-	head = cell_shade(vmmu_framemap_find(&vm->frames[role.space].tables, gfn.n));
-	s->same_frame = *head;
-	*head = s;
+	cell = vmmu_framemap_find(&vm->frames[role.space].tables, gfn.n);
+	s->same_frame = *cell_shade(cell);
+	vmmu_framemap_put(cell, (uintptr_t)s);
 	age_add(&vm->shades, s);
 	mirrored_add(vm, s, 1);
 	if (!role.direct && !VMMU_MUTANT(TABLE_WRITABLE)) {

@@ -408,6 +408,23 @@ void explore_point(const void *object, bool is_write, const char *what)
 	done(o, NULL, is_write, NULL);
 }
 
+void explore_access(const void *word, bool is_write, const void *object, bool changes,
+		    const char *what)
+{
+	struct named n;
+	struct object *o;
+
+	if (!now)
+		return;
+	vmmu_explore_here(NULL, 0, NULL, what);
+	n = name_of(word);
+	o = object_of(object, run_number);
+	arrive(n.object->is_shared ? n.object : o, n.also);
+	touch(word);
+	done(n.object, n.also, is_write, word);
+	happen(o, changes, NULL);
+}
+
 void explore_wait(const void *object, bool is_write, bool (*ready)(void *), void *context,
 		  const char *what)
 {
