@@ -99,29 +99,42 @@ void explore_fail(const char *format, ...)
 		stop_in_the_middle(EXPLORE_FAILED);
 }
 
+/* Out of wherever the run is. */
+static void break_off(const char *why)
+{
+	snprintf(run->failure, sizeof(run->failure), "%s", why);
+	if (now)
+		stop_in_the_middle(EXPLORE_BROKEN);
+	stop(EXPLORE_BROKEN);
+}
+
 /* A loop without an access in it, as along a list that bites its tail: nobody else ends it. */
-static void tick(int signal)
+static void tick(int number)
 {
 	static uint32_t last;
 
-	(void)signal;
-	if (run && last == run_number) {
-		snprintf(run->failure, sizeof(run->failure), "a loop has no end");
-		if (now)
-			stop_in_the_middle(EXPLORE_ENDLESS);
-		stop(EXPLORE_ENDLESS);
-	}
+	(void)number;
+	if (run && last == run_number)
+		break_off("a loop has no end");
 	last = run_number;
 }
 
-/* In the time that the program has used, so that others on the machine do not matter. */
-static void watch_for_loops(void)
+static void crash(int number)
+{
+	if (run)
+		break_off("an access to no memory");
+	(void)signal(number, SIG_DFL); /* not a test's doing */
+}
+
+/* The time is that which the program has used, so that others on the machine do not matter. */
+void explore_watch_for_breaks(void)
 {
 	const struct timeval tenths = {.tv_usec = 300000};
 	struct itimerval often = {.it_interval = tenths, .it_value = tenths};
-	struct sigaction action = {.sa_handler = tick};
+	struct sigaction ticks = {.sa_handler = tick}, crashes = {.sa_handler = crash};
 
-	if (sigaction(SIGVTALRM, &action, NULL) || setitimer(ITIMER_VIRTUAL, &often, NULL))
+	if (sigaction(SIGVTALRM, &ticks, NULL) || sigaction(SIGSEGV, &crashes, NULL) ||
+	    setitimer(ITIMER_VIRTUAL, &often, NULL))
 		abort();
 }
 
@@ -548,8 +561,6 @@ enum explore_end explore_once(struct explore_run *r)
 	const char *wrong;
 	static volatile bool returned;
 
-	if (!run_number)
-		watch_for_loops();
 	run = r;
 	run->schedule.count = 0;
 	run->failure[0] = '\0';

@@ -411,6 +411,28 @@ static void a_loop_that_has_no_end_is_a_failure(void **state)
 	assert_int_equal(r.shortest.stretch[1].accesses, 1);
 }
 
+/* ---- accesses to nowhere ---- */
+
+static void crash_if_late(void)
+{
+	volatile uint64_t *nowhere = (volatile uint64_t *)(uintptr_t)(8 * atomic_get(&counter));
+
+	if (nowhere)
+		*nowhere = 1;
+}
+
+static void a_crash_is_a_failure(void **state)
+{
+	struct explore_test test = {
+		.name = "crash", .threads = 2, .setup = reset, .thread = {add, crash_if_late}};
+	struct explore_result r = explore(&test, 2);
+
+	(void)state;
+	assert_true(r.failed);
+	assert_string_equal(r.failure, "an access to no memory");
+	assert_int_equal(r.shortest.count, 2);
+}
+
 /* ---- one access to two objects ---- */
 
 static uint64_t clock_object, written_at, clock_now;
@@ -469,6 +491,7 @@ int main(void)
 		cmocka_unit_test(a_deadlock_is_reported),
 		cmocka_unit_test(waiting_for_what_nobody_does_is_a_deadlock),
 		cmocka_unit_test(a_loop_that_has_no_end_is_a_failure),
+		cmocka_unit_test(a_crash_is_a_failure),
 		cmocka_unit_test(an_access_to_two_objects_is_one_of_each),
 		cmocka_unit_test(the_lock_keeps_writers_alone),
 	};
