@@ -254,7 +254,9 @@ static inline const struct vmmu_slot *shadow_slot(struct vmmu_task *task, unsign
 	/* Under the mmu lock the set stands still: the last hit is good for its generation. */
 	if (VMMU_LIKELY(vcpu != NULL) && VMMU_LIKELY(vmmu_slot_holds(&vcpu->slot, gfn)) &&
 	    VMMU_LIKELY(vcpu->slot.space == space) &&
-	    VMMU_LIKELY(vcpu->slot_generation == atomic_get(&task->vm->spaces[space].generation)))
+	    (VMMU_LIKELY(vcpu->slot_generation ==
+			 atomic_get(&task->vm->spaces[space].generation)) ||
+	     VMMU_MUTANT(STALE_SLOT)))
 		return &vcpu->slot;
 	return vmmu_shadow_slot(task, space, gfn);
 }
@@ -286,6 +288,7 @@ static inline bool page_at_hand(const struct vmmu_vm *vm, const struct vmmu_slot
 	uint64_t host = vmmu_slot_host(slot, gfn);
 
 	if (VMMU_UNLIKELY(inv->frames[slot->space].active | inv->host.active) &&
+	    !VMMU_MUTANT(IGNORE_ACTIVE) &&
 	    (vmmu_withdrawn_holds(&inv->frames[slot->space], gfn.n) ||
 	     vmmu_withdrawn_holds(&inv->host, host)))
 		return false;
@@ -302,7 +305,9 @@ static inline const uint8_t *shade_known_frame(const struct vmmu_vm *vm, const s
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	/* Slots take the tables in them along when they go; only the host may move the page. */
-	return VMMU_LIKELY(s->frame_begun == vm->invalidations.begun) ? s->frame : NULL;
+	return VMMU_LIKELY(s->frame_begun == vm->invalidations.begun) || VMMU_MUTANT(FRAME_KEPT)
+		       ? s->frame
+		       : NULL;
 }
 
 /* The head of the frame's list of small leaves, or NULL: the reserve is used up. For a vCPU. */

@@ -298,8 +298,7 @@ void shadow_vm_free(struct shadow_vm *svm)
 
 /* ---- guest entry ---- */
 
-/* What the hardware runs with: the header of shadow.h says which bits are whose. */
-static struct linear_regs hardware_regs(const struct shadow_vm *svm, unsigned vcpu,
+struct linear_regs shadow_hardware_regs(const struct shadow_vm *svm, unsigned vcpu,
 					const struct vmmu_entry *entry)
 {
 	const struct linear_regs *guest = linear_oracle_regs(svm->oracle, vcpu);
@@ -340,7 +339,7 @@ enum vmmu_error shadow_enter(struct shadow_vm *svm, unsigned vcpu)
 	svm->running[vcpu] = true;
 	if (entry.flush)
 		linear_cpu_flush_all(cpu, 1 + vcpu);
-	regs = hardware_regs(svm, vcpu, &entry);
+	regs = shadow_hardware_regs(svm, vcpu, &entry);
 	if (linear_cpu_load(cpu, &regs, 1 + vcpu) != LINEAR_LOADED)
 		sim_violation(svm->machine, "vCPU %u: the hardware does not take the root %llx",
 			      vcpu, (unsigned long long)entry.root.addr);

@@ -149,6 +149,9 @@ enum vmmu_outcome shadow_step(struct shadow_vm *svm, const struct shadow_request
 bool shadow_race_write(struct shadow_vm *svm, unsigned vcpu, uint64_t gva, uint64_t gpa,
 		       uint64_t value);
 
+/* What the hardware runs with: the header of shadow.h says which bits are whose. */
+struct linear_regs shadow_hardware_regs(const struct shadow_vm *svm, unsigned vcpu,
+					const struct vmmu_entry *entry);
 /* Be in the guest (holding translations), or out of it. */
 enum vmmu_error shadow_enter(struct shadow_vm *svm, unsigned vcpu);
 void shadow_leave(struct shadow_vm *svm, unsigned vcpu);

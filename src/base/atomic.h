@@ -96,6 +96,39 @@ static inline void atomic_own_plus(vmmu_atomic_t *a, uint64_t n)
 			      memory_order_relaxed);
 }
 
+/*
+ * Words of the guest's memory, aligned. Its CPUs read and write them at any time, by halves, too:
+ * to the explorer a half is the whole word.
+ */
+#define ATOMIC_GUEST_WORD(at) ((const void *)((uintptr_t)(at) & ~(uintptr_t)7))
+
+static inline uint64_t atomic_guest_get8(const void *at)
+{
+	VMMU_POINT_READ(at);
+	return __atomic_load_n((const uint64_t *)at, __ATOMIC_RELAXED);
+}
+
+static inline uint32_t atomic_guest_get4(const void *at)
+{
+	VMMU_POINT_READ(ATOMIC_GUEST_WORD(at));
+	return __atomic_load_n((const uint32_t *)at, __ATOMIC_RELAXED);
+}
+
+/* Full barrier on success. */
+static inline bool atomic_guest_cas8(void *at, uint64_t old, uint64_t value)
+{
+	VMMU_POINT_CAS(at, old);
+	return __atomic_compare_exchange_n((uint64_t *)at, &old, value, false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_RELAXED);
+}
+
+static inline bool atomic_guest_cas4(void *at, uint32_t old, uint32_t value)
+{
+	VMMU_POINT_WRITE(ATOMIC_GUEST_WORD(at));
+	return __atomic_compare_exchange_n((uint32_t *)at, &old, value, false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_RELAXED);
+}
+
 #ifdef VMMU_TEST_EXPLORE
 /* The same functions, told where they are called from. */
 #define atomic_get(a) (VMMU_POINT_HERE("get"), (atomic_get)(a))
@@ -108,6 +141,12 @@ static inline void atomic_own_plus(vmmu_atomic_t *a, uint64_t n)
 #define atomic_set(a, bits) (VMMU_POINT_HERE("set"), (atomic_set)(a, bits))
 #define atomic_clear(a, bits) (VMMU_POINT_HERE("clear"), (atomic_clear)(a, bits))
 #define atomic_cas(a, old, value) (VMMU_POINT_HERE("cas"), (atomic_cas)(a, old, value))
+#define atomic_guest_get8(at) (VMMU_POINT_HERE("reads the guest's"), (atomic_guest_get8)(at))
+#define atomic_guest_get4(at) (VMMU_POINT_HERE("reads the guest's"), (atomic_guest_get4)(at))
+#define atomic_guest_cas8(at, old, value)                                                          \
+	(VMMU_POINT_HERE("marks the guest's"), (atomic_guest_cas8)(at, old, value))
+#define atomic_guest_cas4(at, old, value)                                                          \
+	(VMMU_POINT_HERE("marks the guest's"), (atomic_guest_cas4)(at, old, value))
 #endif
 
 #endif

@@ -128,7 +128,12 @@
 	X(SET_EARLY, "an old slot set is freed while it is read")                                  \
 	X(MOVED_FORGETS, "a vCPU that moved to another CPU does not flush there")                  \
 	X(FRAME_UNLOCKED, "what concerns one frame is decided without its lock bit")               \
-	X(LOCK_BARGES, "a reader takes the lock beside a writer")
+	X(LOCK_BARGES, "a reader takes the lock beside a writer")                                  \
+	X(WRITTEN_BESIDE, "what the guest wrote is dropped beside faults that fill")               \
+	X(WRITTEN_PEEK, "neither a write nor a walk looks again once the other can be seen")       \
+	X(FRAME_KEPT, "the place of a guest's table is believed across invalidations")             \
+	X(UNSYNC_LATE, "a table is marked unsync after the guest can write it")                    \
+	X(TABLE_TWICE, "a table that was missing is made, whoever was faster")
 
 enum vmmu_mutant {
 	VMMU_MUTANT_NONE,

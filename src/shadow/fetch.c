@@ -169,14 +169,15 @@ static uint64_t gpte_at(struct vmmu_fetch *f, struct vmmu_shade *s, bool *ok)
 	frame = vmmu_shade_frame(f->task, s);
 	if (frame) {
 		frame += step->gpa.addr % VMMU_PAGE_BYTES;
-		now = shade_gpte_bytes(s) == 4 ? vmmu_load4(frame) : vmmu_load8(frame);
+		now = shade_gpte_bytes(s) == 4 ? atomic_guest_get4(frame)
+					       : atomic_guest_get8(frame);
 	} else if (!vmmu_guest_read(f->task, f->vcpu->space, step->gpa, shade_gpte_bytes(s),
 				    &now)) { /* a table in a hole can be read */
 		*ok = false;
 		return 0;
 	}
 	*ok = !((now ^ step->value) & ~(VMMU_GUEST_ACCESSED | VMMU_GUEST_DIRTY)) ||
-	      VMMU_MUTANT(UNCHECKED_WALK);
+	      VMMU_MUTANT(UNCHECKED_WALK) || VMMU_MUTANT(WRITTEN_PEEK);
 	return now;
 }
 

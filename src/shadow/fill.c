@@ -159,7 +159,7 @@ static inline bool is_current(const struct vmmu_leaves *l, unsigned index, uint6
 {
 	const uint8_t *frame;
 
-	if (!l->frame)
+	if (!l->frame || VMMU_MUTANT(WRITTEN_PEEK))
 		return true;
 	frame = shade_known_frame(l->task->vm, l->s);
 	return frame && shade_load_gpte(l->s, frame, index) == gpte;

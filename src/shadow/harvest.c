@@ -11,10 +11,15 @@ static bool take(struct vmmu_task *task, vmmu_link_t at, uint64_t bits, bool dir
 	struct vmmu_shade *s = link_shade(at);
 	unsigned index = link_index(at);
 
-	if (!(shade_get(s, index).raw & bits))
+	vmmu_spte_t e = shade_get(s, index);
+
+	if (!(e.raw & bits))
 		return false;
 	if (dirty)
 		vmmu_shade_clean(task, s, index);
+	else if (VMMU_MUTANT(COMMIT_BLIND))
+		atomic_put_release(&s->sp.entries[index].raw,
+				   shade_raw((vmmu_spte_t){e.raw & ~bits}));
 	else
 		(void)atomic_clear(&s->sp.entries[index].raw, bits);
 	return true;

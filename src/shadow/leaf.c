@@ -93,6 +93,13 @@ static enum vmmu_outcome write_outcome(struct vmmu_task *task, unsigned space, v
 	return m ? VMMU_OUTCOME_TABLE_WRITE : VMMU_OUTCOME_TRACKED;
 }
 
+/* For a mistake that takes others in between: UNSYNC_LATE. */
+static void let_others_in(struct vmmu_task *task) VMMU_NO_ANALYSIS
+{
+	vmmu_section_end(task);
+	vmmu_section_begin(task);
+}
+
 enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 				 const struct vmmu_wish *wish)
 {
@@ -126,6 +133,10 @@ enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, u
 	e.raw |= key_of(s, wish);
 	if (!vmmu_shade_set_leaf(task, s, index, e, wish->gpte))
 		return VMMU_OUTCOME_NO_MEMORY;
+	if (VMMU_MUTANT(UNSYNC_LATE) && (rights & VMMU_RIGHT_WRITE)) {
+		let_others_in(task);
+		vmmu_frame_unsync(task, space, gfn);
+	}
 	if (wish->is_write && !(rights & VMMU_RIGHT_WRITE))
 		return write_outcome(task, space, gfn);
 	return VMMU_OUTCOME_RESUME;

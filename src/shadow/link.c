@@ -100,7 +100,8 @@ static struct vmmu_shade *enter(struct vmmu_task *task, uint64_t list, vmmu_gfn_
 {
 	struct vmmu_shade *s;
 
-	if (vmmu_shade_find(task->vm, gfn, role) || !may_come(task->vm, gfn, role))
+	if ((vmmu_shade_find(task->vm, gfn, role) && !VMMU_MUTANT(TABLE_TWICE)) ||
+	    !may_come(task->vm, gfn, role))
 		return NULL;
 	narrowed->count = 0;
 	if (!VMMU_MUTANT(LINK_WRITABLE) && !vmmu_frame_narrow(task, list, narrowed))
@@ -176,7 +177,7 @@ static bool still_says(const struct vmmu_fetch *f, const struct vmmu_shade *s, u
 		return true; /* a register says it */
 	return vmmu_guest_read(f->task, f->vcpu->space, step->gpa, 8, gpte) &&
 	       (!((*gpte ^ step->value) & ~(VMMU_GUEST_ACCESSED | VMMU_GUEST_DIRTY)) ||
-		VMMU_MUTANT(UNCHECKED_WALK));
+		VMMU_MUTANT(UNCHECKED_WALK) || VMMU_MUTANT(WRITTEN_PEEK));
 }
 
 static struct vmmu_shade *step_down(const struct vmmu_fetch *f, struct vmmu_shade *s)

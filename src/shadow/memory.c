@@ -63,7 +63,7 @@ bool vmmu_guest_read(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, uns
 	if (!frame)
 		return false;
 	frame += gpa.addr % VMMU_PAGE_BYTES;
-	*value = bytes == 8 ? vmmu_load8(frame) : vmmu_load4(frame);
+	*value = bytes == 8 ? atomic_guest_get8(frame) : atomic_guest_get4(frame);
 	return true;
 }
 
@@ -83,14 +83,7 @@ bool vmmu_guest_update(struct vmmu_task *task, unsigned space, const struct vmmu
 	frame += u->gpa.addr % VMMU_PAGE_BYTES;
 	if (task->vm->port->page_dirty)
 		task->vm->port->page_dirty(task->vm->host, vmmu_gpa_to_gfn(u->gpa), 1, page.pfn);
-	if (u->bytes == 8) {
-		uint64_t old = u->old;
-
-		return __atomic_compare_exchange_n((uint64_t *)(void *)frame, &old, u->value, false,
-						   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-	}
-	uint32_t old = (uint32_t)u->old;
-
-	return __atomic_compare_exchange_n((uint32_t *)(void *)frame, &old, (uint32_t)u->value,
-					   false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	if (u->bytes == 8)
+		return atomic_guest_cas8(frame, u->old, u->value);
+	return atomic_guest_cas4(frame, (uint32_t)u->old, (uint32_t)u->value);
 }

@@ -28,6 +28,7 @@
 #include <vmmu/shadow.h>
 
 #include "base/annotate.h"
+#include "base/mutate.h"
 #include "format/entry.h"
 #include "guest/walk_internal.h"
 #include "page/table.h"
@@ -130,6 +131,12 @@ static inline uint64_t shade_raw(vmmu_spte_t e)
 /* Return: what was there. */
 static inline vmmu_spte_t shade_swap(struct vmmu_shade *s, unsigned index, vmmu_spte_t to)
 {
+	if (VMMU_MUTANT(COMMIT_BLIND)) {
+		vmmu_spte_t from = shade_get(s, index);
+
+		atomic_put_release(&s->sp.entries[index].raw, shade_raw(to));
+		return from;
+	}
 	return shade_entry(atomic_swap(&s->sp.entries[index].raw, shade_raw(to)));
 }
 
@@ -275,6 +282,9 @@ enum vmmu_writable { VMMU_MAY_WRITE, VMMU_MUST_NOT_WRITE };
  * not count: they can become unsync. */
 bool vmmu_frame_is_shut(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, bool is_write)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+/* Its level-1 tables become unsync. */
+void vmmu_frame_unsync(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+	VMMU_REQUIRES(vmmu_mmu_lock);
 /* May a leaf for this frame be writable? On a write, level-1 tables become unsync for it. */
 enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn,
 				       bool is_write) VMMU_REQUIRES(vmmu_mmu_lock);
@@ -371,23 +381,13 @@ void vmmu_frame_marked(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, u
 bool vmmu_frame_is_uniform(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, unsigned bytes)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
-static inline uint64_t vmmu_load8(const void *at)
-{
-	return __atomic_load_n((const uint64_t *)at, __ATOMIC_RELAXED);
-}
-
-static inline uint64_t vmmu_load4(const void *at)
-{
-	return __atomic_load_n((const uint32_t *)at, __ATOMIC_RELAXED);
-}
-
 /* The guest's entry behind entry @index, from the mirrored frame. */
 static inline uint64_t shade_load_gpte(const struct vmmu_shade *s, const uint8_t *frame,
 				       unsigned index)
 {
 	if (s->sp.role.mode != VMMU_PAGING_32BIT)
-		return vmmu_load8(frame + 8u * index);
-	return vmmu_load4(frame + 4u * vmmu_shade_guest_index(s, index));
+		return atomic_guest_get8(frame + 8u * index);
+	return atomic_guest_get4(frame + 4u * vmmu_shade_guest_index(s, index));
 }
 
 #endif

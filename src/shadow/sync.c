@@ -102,19 +102,25 @@ bool vmmu_frame_is_shut(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn
 	return false;
 }
 
-enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn,
-				       bool is_write)
+void vmmu_frame_unsync(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
 {
 	struct vmmu_shade *s = vmmu_shade_first(task->vm, space, gfn);
 
-	if (vmmu_frame_is_shut(task->vm, space, gfn, is_write))
-		return VMMU_MUST_NOT_WRITE;
 	for (; s; s = s->same_frame) {
 		if (!shade_is_mirror(s) || s->unsync)
 			continue;
 		set_unsync(task->vm, s, true);
 		stat_add(task, VMMU_STAT_SHADOW_UNSYNC, 1);
 	}
+}
+
+enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn,
+				       bool is_write)
+{
+	if (vmmu_frame_is_shut(task->vm, space, gfn, is_write))
+		return VMMU_MUST_NOT_WRITE;
+	if (!VMMU_MUTANT(UNSYNC_LATE))
+		vmmu_frame_unsync(task, space, gfn);
 	return VMMU_MAY_WRITE;
 }
 

@@ -79,11 +79,30 @@ static void frame_written(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn
 	}
 }
 
+static void begin(struct vmmu_task *task) VMMU_ACQUIRE(vmmu_mmu_lock) VMMU_NO_ANALYSIS
+{
+	if (VMMU_MUTANT(WRITTEN_BESIDE))
+		vmmu_section_begin_shared(task);
+	else
+		vmmu_section_begin(task);
+}
+
+static void end(struct vmmu_task *task) VMMU_RELEASE(vmmu_mmu_lock) VMMU_NO_ANALYSIS
+{
+	if (VMMU_MUTANT(WRITTEN_BESIDE))
+		vmmu_section_end_shared(task);
+	else
+		vmmu_section_end(task);
+}
+
 void vmmu_frames_written(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, uint64_t bytes)
 {
 	/* The bytes are there; whoever makes a table after this reads them (pairs with the lock).
 	 */
-	vmmu_section_begin(task);
+	if (VMMU_MUTANT(WRITTEN_PEEK) &&
+	    !vmmu_framemap_peek(&task->vm->frames[space].tables, vmmu_gpa_to_gfn(gpa).n))
+		return;
+	begin(task);
 	while (bytes) {
 		unsigned offset = (unsigned)(gpa.addr % VMMU_PAGE_BYTES);
 		uint64_t here = VMMU_PAGE_BYTES - offset;
@@ -94,7 +113,7 @@ void vmmu_frames_written(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa,
 		gpa.addr += here;
 		bytes -= here;
 	}
-	vmmu_section_end(task);
+	end(task);
 	stat_add(task, VMMU_STAT_SHADOW_WRITES, 1);
 	vmmu_table_collect(task->vm);
 }

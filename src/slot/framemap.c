@@ -51,7 +51,7 @@ uint64_t vmmu_framemap_peek(const struct vmmu_framemap *map, uint64_t key)
 {
 	const uint64_t *cell = vmmu_framemap_look_slow(map, key);
 
-	return cell ? __atomic_load_n(cell, __ATOMIC_RELAXED) : 0;
+	return cell ? atomic_get((const vmmu_atomic_t *)(const void *)cell) : 0;
 }
 
 /* A zeroed page from the reserve, remembered for the end of the VM. Context: pool spin. */

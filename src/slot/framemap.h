@@ -11,6 +11,8 @@
 
 #include <vmmu/types.h>
 
+#include "base/atomic.h"
+
 struct vmmu_task;
 struct vmmu_vm;
 
@@ -62,7 +64,7 @@ uint64_t vmmu_framemap_peek(const struct vmmu_framemap *map, uint64_t key);
 
 static inline void vmmu_framemap_put(uint64_t *cell, uint64_t value)
 {
-	__atomic_store_n(cell, value, __ATOMIC_RELAXED);
+	atomic_put((vmmu_atomic_t *)(void *)cell, value);
 }
 
 /* The cell, made if need be from the task's reserve. NULL: the reserve is used up. */

@@ -83,6 +83,9 @@ void explore_point(const void *object, bool is_write, const char *what);
 /* The same, when @ready. @context is read by @ready only. */
 void explore_wait(const void *object, bool is_write, bool (*ready)(void *), void *context,
 		  const char *what);
+/* An access to a word of memory that is one to @object as well, both at once. */
+void explore_access(const void *word, bool is_write, const void *object, bool changes,
+		    const char *what);
 /* A spin loop begins. */
 void explore_turn(void);
 /* A turn of a spin loop: nothing will come of another one until somebody has written. */

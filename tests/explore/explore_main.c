@@ -11,13 +11,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "ground.h"
 #include "scenario.h"
-#include "world.h"
 
 enum vmmu_mutant vmmu_mutant;
 
-static const struct scenario *const lists[] = {scenarios_fault, scenarios_harvest, scenarios_host,
-					       scenarios_slot, scenarios_root};
 #define RUNS_MAX 3000000u
 #define LINES_MAX 200u
 
@@ -135,7 +133,7 @@ static void run_wrong(const struct scenario *s, enum vmmu_mutant mutant, char *f
 static void line(const char *a, const char *b, const char *c)
 {
 	if (line_count < LINES_MAX)
-		snprintf(lines[line_count++], sizeof(lines[0]), "%-66s%-19s %s", a, b, c);
+		snprintf(lines[line_count++], sizeof(lines[0]), "%-73s%-19s %s", a, b, c);
 }
 
 static void run(const struct scenario *s)
@@ -145,7 +143,7 @@ static void run(const struct scenario *s)
 	char left[100], found[40];
 
 	run_right(s, &result);
-	snprintf(left, sizeof(left), "%-49s %u %3u %7llu ", s->test.name, s->test.threads,
+	snprintf(left, sizeof(left), "%-56s %u %3u %7llu ", s->test.name, s->test.threads,
 		 bound_of(s), (unsigned long long)result.schedules);
 	if (s->fail_allocations)
 		run_without_memory(s);
@@ -175,8 +173,8 @@ static int replay(const struct scenario *s, const char *schedule)
 
 static int replay_by_name(const char *name, const char *schedule)
 {
-	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
-		for (const struct scenario *s = lists[i]; s->races; s++)
+	for (const struct scenario *const *list = scenario_lists; *list; list++)
+		for (const struct scenario *s = *list; s->races; s++)
 			if (!strcmp(s->test.name, name))
 				return replay(s, schedule);
 	fprintf(stderr, "there is no scenario \"%s\"\n", name);
@@ -185,11 +183,11 @@ static int replay_by_name(const char *name, const char *schedule)
 
 static void run_all(const char *name)
 {
-	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
-		for (const struct scenario *s = lists[i]; s->races; s++)
+	for (const struct scenario *const *list = scenario_lists; *list; list++)
+		for (const struct scenario *s = *list; s->races; s++)
 			if (!name || strstr(s->test.name, name))
 				run(s);
-	printf("# | %-49s %s %s %s %-19s %s\n", "scenario", "n", " b ", " orders", "mistake",
+	printf("# | %-56s %s %s %s %-19s %s\n", "scenario", "n", " b ", " orders", "mistake",
 	       "found after");
 	for (unsigned i = 0; i < line_count; i++)
 		printf("# | %s\n", lines[i]);

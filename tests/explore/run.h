@@ -24,7 +24,8 @@ struct explore_options {
 /* Return: index of an option, or EXPLORE_CUT. */
 typedef unsigned explore_choose_fn(const struct explore_options *options);
 
-enum explore_end { EXPLORE_DONE, EXPLORE_CUT_SHORT, EXPLORE_FAILED };
+/* BROKEN: failed in a way that is not tried a second time. */
+enum explore_end { EXPLORE_DONE, EXPLORE_CUT_SHORT, EXPLORE_FAILED, EXPLORE_BROKEN };
 
 struct explore_run {
 	const struct explore_test *test;
@@ -38,6 +39,9 @@ struct explore_run {
 };
 
 enum explore_end explore_once(struct explore_run *run);
+
+/* From now on crashes and loops without an end are ends of runs. */
+void explore_watch_for_breaks(void);
 
 /* What is shared: learned by runs, taken over between passes. */
 void explore_objects_forget(void);

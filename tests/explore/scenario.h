@@ -17,7 +17,15 @@ struct scenario {
 	unsigned fail_allocations; /* also with each of the first so many failing */
 };
 
+/* Of the program; the last one is NULL. */
+extern const struct scenario *const scenario_lists[];
+
+/* Nested paging. */
 extern const struct scenario scenarios_fault[], scenarios_harvest[], scenarios_host[],
 	scenarios_slot[], scenarios_root[];
+
+/* Shadow paging. */
+extern const struct scenario scenarios_fill[], scenarios_change[], scenarios_table[],
+	scenarios_unsync[];
 
 #endif

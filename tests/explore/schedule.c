@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* One run: coroutines, and who goes on at each point. */
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <ucontext.h>
 
 #include "base/explore.h"
@@ -76,6 +78,16 @@ static void stop(enum explore_end end)
 	abort();
 }
 
+static void stop_in_the_middle(enum explore_end end)
+{
+	struct explore_schedule *s = &run->schedule;
+
+	if (s->count < EXPLORE_STRETCHES_MAX)
+		s->stretch[s->count++] =
+			(struct explore_stretch){(uint8_t)index_of(now), now->accesses};
+	stop(end);
+}
+
 void explore_fail(const char *format, ...)
 {
 	va_list args;
@@ -83,14 +95,47 @@ void explore_fail(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(run->failure, sizeof(run->failure), format, args);
 	va_end(args);
-	if (now) {
-		struct explore_schedule *s = &run->schedule;
+	if (now)
+		stop_in_the_middle(EXPLORE_FAILED);
+}
 
-		if (s->count < EXPLORE_STRETCHES_MAX)
-			s->stretch[s->count++] =
-				(struct explore_stretch){(uint8_t)index_of(now), now->accesses};
-		stop(EXPLORE_FAILED);
-	}
+/* Out of wherever the run is. */
+static void break_off(const char *why)
+{
+	snprintf(run->failure, sizeof(run->failure), "%s", why);
+	if (now)
+		stop_in_the_middle(EXPLORE_BROKEN);
+	stop(EXPLORE_BROKEN);
+}
+
+/* A loop without an access in it, as along a list that bites its tail: nobody else ends it. */
+static void tick(int number)
+{
+	static uint32_t last;
+
+	(void)number;
+	if (run && last == run_number)
+		break_off("a loop has no end");
+	last = run_number;
+}
+
+static void crash(int number)
+{
+	if (run)
+		break_off("an access to no memory");
+	(void)signal(number, SIG_DFL); /* not a test's doing */
+}
+
+/* The time is that which the program has used, so that others on the machine do not matter. */
+void explore_watch_for_breaks(void)
+{
+	const struct timeval tenths = {.tv_usec = 300000};
+	struct itimerval often = {.it_interval = tenths, .it_value = tenths};
+	struct sigaction ticks = {.sa_handler = tick}, crashes = {.sa_handler = crash};
+
+	if (sigaction(SIGVTALRM, &ticks, NULL) || sigaction(SIGSEGV, &crashes, NULL) ||
+	    setitimer(ITIMER_VIRTUAL, &often, NULL))
+		abort();
 }
 
 /* ---- who can go on ---- */
@@ -376,6 +421,23 @@ void explore_point(const void *object, bool is_write, const char *what)
 	done(o, NULL, is_write, NULL);
 }
 
+void explore_access(const void *word, bool is_write, const void *object, bool changes,
+		    const char *what)
+{
+	struct named n;
+	struct object *o;
+
+	if (!now)
+		return;
+	vmmu_explore_here(NULL, 0, NULL, what);
+	n = name_of(word);
+	o = object_of(object, run_number);
+	arrive(n.object->is_shared ? n.object : o, n.also);
+	touch(word);
+	done(n.object, n.also, is_write, word);
+	happen(o, changes, NULL);
+}
+
 void explore_wait(const void *object, bool is_write, bool (*ready)(void *), void *context,
 		  const char *what)
 {
@@ -523,7 +585,8 @@ enum explore_end explore_once(struct explore_run *r)
 			how = EXPLORE_FAILED;
 		}
 	}
-	if (run->test->teardown)
-		run->test->teardown();
+	run = NULL;
+	if (r->test->teardown)
+		r->test->teardown();
 	return how;
 }

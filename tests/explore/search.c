@@ -161,8 +161,10 @@ static bool pass(const struct explore_test *test, const struct explore_limits *l
 		end = explore_once(&run);
 		result->runs++;
 		result->schedules += end != EXPLORE_CUT_SHORT;
-		if (end == EXPLORE_FAILED)
+		if (end == EXPLORE_FAILED || end == EXPLORE_BROKEN)
 			failed(result, &run);
+		if (end == EXPLORE_BROKEN)
+			return false;
 		if (result->failed && result->runs > result->failed_after + RUNS_AFTER_FAILURE)
 			return false;
 		if (limits->runs_max && result->runs >= limits->runs_max)
@@ -201,7 +203,7 @@ static bool replay(const struct explore_test *test, const char *text, struct exp
 	}
 	end = explore_once(&run);
 	result->runs = result->schedules = result->failed_after = 1;
-	result->failed = end == EXPLORE_FAILED;
+	result->failed = end == EXPLORE_FAILED || end == EXPLORE_BROKEN;
 	result->shortest = schedule;
 	memcpy(result->failure, run.failure, sizeof(run.failure));
 	return !result->failed;
@@ -212,6 +214,7 @@ bool explore_run(const struct explore_test *test, const struct explore_limits *l
 {
 	*result = (struct explore_result){.runs = 0};
 	explore_objects_forget();
+	explore_watch_for_breaks();
 	if (limits->replay)
 		return replay(test, limits->replay, result);
 	all_orders = limits->all_orders;

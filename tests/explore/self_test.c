@@ -388,6 +388,96 @@ static void the_lock_keeps_writers_alone(void **state)
 	vmmu_mutant = VMMU_MUTANT_NONE;
 }
 
+/* ---- loops without an access ---- */
+
+static void loop_if_late(void)
+{
+	volatile uint64_t forever = atomic_get(&counter);
+
+	while (forever)
+		;
+}
+
+static void a_loop_that_has_no_end_is_a_failure(void **state)
+{
+	struct explore_test test = {
+		.name = "endless", .threads = 2, .setup = reset, .thread = {add, loop_if_late}};
+	struct explore_result r = explore(&test, 2);
+
+	(void)state;
+	assert_true(r.failed);
+	assert_string_equal(r.failure, "a loop has no end");
+	assert_int_equal(r.shortest.count, 2);
+	assert_int_equal(r.shortest.stretch[1].accesses, 1);
+}
+
+/* ---- accesses to nowhere ---- */
+
+static void crash_if_late(void)
+{
+	volatile uint64_t *nowhere = (volatile uint64_t *)(uintptr_t)(8 * atomic_get(&counter));
+
+	if (nowhere)
+		*nowhere = 1;
+}
+
+static void a_crash_is_a_failure(void **state)
+{
+	struct explore_test test = {
+		.name = "crash", .threads = 2, .setup = reset, .thread = {add, crash_if_late}};
+	struct explore_result r = explore(&test, 2);
+
+	(void)state;
+	assert_true(r.failed);
+	assert_string_equal(r.failure, "an access to no memory");
+	assert_int_equal(r.shortest.count, 2);
+}
+
+/* ---- one access to two objects ---- */
+
+static uint64_t clock_object, written_at, clock_now;
+
+static void reset_clock(void)
+{
+	reset();
+	written_at = clock_now = 0;
+}
+
+/* The word, and when that was, as one. */
+static void write_and_look_at_the_clock(void)
+{
+	explore_access(&counter, true, &clock_object, false, "writes");
+	counter.v = 1;
+	written_at = clock_now;
+}
+
+static void advance_the_clock(void)
+{
+	explore_point(&clock_object, true, "the clock moves");
+	clock_now++;
+}
+
+static const char *written_at_zero(void)
+{
+	return written_at ? "it was written late" : NULL;
+}
+
+static void an_access_to_two_objects_is_one_of_each(void **state)
+{
+	struct explore_test test = {.name = "two objects",
+				    .threads = 2,
+				    .setup = reset_clock,
+				    .thread = {write_and_look_at_the_clock, advance_the_clock}};
+	struct explore_result r = explore(&test, 2);
+
+	(void)state;
+	/* Nobody else has the word, but the order with the clock counts. */
+	assert_false(r.failed);
+	assert_int_equal(r.schedules, 2);
+	test.check = written_at_zero;
+	assert_true(explore(&test, 2).failed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -400,6 +490,9 @@ int main(void)
 		cmocka_unit_test(spinning_ends),
 		cmocka_unit_test(a_deadlock_is_reported),
 		cmocka_unit_test(waiting_for_what_nobody_does_is_a_deadlock),
+		cmocka_unit_test(a_loop_that_has_no_end_is_a_failure),
+		cmocka_unit_test(a_crash_is_a_failure),
+		cmocka_unit_test(an_access_to_two_objects_is_one_of_each),
 		cmocka_unit_test(the_lock_keeps_writers_alone),
 	};
 

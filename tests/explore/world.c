@@ -4,229 +4,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/types.h>
 
-#include "base/explore.h"
-#include "internal.h"
+#include "ground.h"
 #include "vm.h"
 
 struct world world;
-uint64_t world_fail_at;
 
 /* Things of the machine that are no words: their addresses name them. */
-static char lock_object;
 char world_slots_object, world_host_object, world_cpu_object[SIM_VCPUS_MAX];
 
-void world_need(bool condition, const char *what)
-{
-	if (condition)
-		return;
-	fprintf(stderr, "explore: setup fails: %s\n", what);
-	abort();
-}
-
-static unsigned self(void)
-{
-	return explore_self();
-}
-
-/* ---- names of words ---- */
-
-static uintptr_t ram_base(void)
-{
-	return (uintptr_t)sim_ram_bytes(world.sim->machine, sim_ram_first_pfn(world.sim->machine));
-}
-
-static uint64_t ram_offset(const void *word)
-{
-	return (uintptr_t)word - ram_base();
-}
-
-static bool is_ram(const void *word)
-{
-	return ram_offset(word) < world.sim->options.machine.frame_count << VMMU_PAGE_SHIFT;
-}
-
-static bool is_in(const void *word, const void *array, size_t bytes)
-{
-	return (uintptr_t)word - (uintptr_t)array < bytes;
-}
-
-/* Only ever added to, and told to people; or a bound that need not be exact. */
-static bool is_statistic(const void *word)
-{
-	const struct vmmu_vm *vm = world.sim->vm;
-
-	return is_in(word, vm->stats, sizeof(vm->stats)) || word == &vm->pages.live ||
-	       word == &vm->trace_number;
-}
-
-/*
- * By who allocated the page, as the how-manieth: which frame that is depends on what the other
- * threads did before.
- */
-static uint32_t page_id[8192], allocated[EXPLORE_THREADS_MAX + 1];
-
-static uint64_t frame_of(const void *word)
-{
-	return ram_offset(word) >> VMMU_PAGE_SHIFT;
-}
-
-static const void *name(const void *word, const void **also)
-{
-	uint64_t page;
-
-	if (!is_ram(word))
-		return word;
-	if (is_statistic(word))
-		return NULL;
-	page = (uint64_t)page_id[frame_of(word)] << VMMU_PAGE_SHIFT;
-	*also = (const void *)(page | 1);
-	return (const void *)(page | (ram_offset(word) & (VMMU_PAGE_BYTES - 1)));
-}
-
-static void name_page(sim_pfn_t pfn)
-{
-	unsigned who = self();
-
-	page_id[frame_of(sim_ram_bytes(world.sim->machine, pfn))] =
-		1u << 16 | who << 12 | ++allocated[who];
-}
-
-static void name_pages(uint64_t frames)
-{
-	world_need(frames <= sizeof(page_id) / sizeof(page_id[0]), "room for the names of pages");
-	for (uint32_t i = 0; i < frames; i++)
-		page_id[i] = 1u << 17 | i;
-	memset(allocated, 0, sizeof(allocated));
-}
-
-static const void *page_name(vmmu_pfn_t pfn)
-{
-	const void *also = NULL;
-	sim_pfn_t frame = {pfn.n};
-
-	(void)name(sim_ram_bytes(world.sim->machine, frame), &also);
-	return also;
-}
-
-static void touch(const void *word)
-{
-	sim_pfn_t pfn = {sim_ram_first_pfn(world.sim->machine).n +
-			 (ram_offset(word) >> VMMU_PAGE_SHIFT)};
-
-	if (is_ram(word) && sim_ram_state(world.sim->machine, pfn) != SIM_FRAME_TABLE)
-		explore_fail("the library touches a page that it has given back");
-}
-
-static const struct explore_memory memory = {name, touch};
-
-/* ---- the hardware's accesses to tables ---- */
-
-uint64_t __real_sim_ram_read(struct sim_machine *machine, sim_hpa_t hpa);
-bool __real_sim_ram_cmpxchg(struct sim_machine *machine, sim_hpa_t hpa, uint64_t *expected,
-			    uint64_t value);
-uint64_t __wrap_sim_ram_read(struct sim_machine *machine, sim_hpa_t hpa);
-bool __wrap_sim_ram_cmpxchg(struct sim_machine *machine, sim_hpa_t hpa, uint64_t *expected,
-			    uint64_t value);
-
-/* Its word; NULL: not a table's, so nobody's business but the machine's. */
-static const void *table_word(struct sim_machine *machine, sim_hpa_t hpa)
-{
-	sim_pfn_t pfn = {hpa.bytes >> SIM_PAGE_SHIFT};
-
-	if (self() == EXPLORE_THREADS_MAX || sim_ram_state(machine, pfn) != SIM_FRAME_TABLE)
-		return NULL;
-	return sim_ram_bytes(machine, pfn) + hpa.bytes % SIM_PAGE_BYTES;
-}
-
-uint64_t __wrap_sim_ram_read(struct sim_machine *machine, sim_hpa_t hpa)
-{
-	const void *word = table_word(machine, hpa);
-
-	if (word) {
-		vmmu_explore_here(NULL, 0, NULL, "hardware reads an entry");
-		vmmu_explore_access(word, false);
-	}
-	return __real_sim_ram_read(machine, hpa);
-}
-
-bool __wrap_sim_ram_cmpxchg(struct sim_machine *machine, sim_hpa_t hpa, uint64_t *expected,
-			    uint64_t value)
-{
-	const void *word = table_word(machine, hpa);
-
-	if (word) {
-		vmmu_explore_here(NULL, 0, NULL, "hardware sets accessed, dirty");
-		vmmu_explore_cas(word, *expected);
-	}
-	return __real_sim_ram_cmpxchg(machine, hpa, expected, value);
-}
-
-/* ---- RAM, kept between worlds: thousands of new mappings a second would cost most of the time */
-
-void *__real_mmap(void *at, size_t bytes, int rights, int flags, int file, off_t offset);
-int __real_munmap(void *at, size_t bytes);
-void *__wrap_mmap(void *at, size_t bytes, int rights, int flags, int file, off_t offset);
-int __wrap_munmap(void *at, size_t bytes);
-
-static void *kept;
-static size_t kept_bytes;
-static bool kept_in_use;
-
-void *__wrap_mmap(void *at, size_t bytes, int rights, int flags, int file, off_t offset)
-{
-	if (kept && !kept_in_use && kept_bytes == bytes && !at && file == -1) {
-		kept_in_use = true;
-		return kept;
-	}
-	return __real_mmap(at, bytes, rights, flags, file, offset);
-}
-
-int __wrap_munmap(void *at, size_t bytes)
-{
-	if (at != kept) {
-		if (kept_in_use)
-			return __real_munmap(at, bytes);
-		if (kept)
-			(void)__real_munmap(kept, kept_bytes);
-		kept = at;
-		kept_bytes = bytes;
-	}
-	kept_in_use = false;
-	return 0;
-}
-
-static void make_zero(struct sim_machine *machine)
-{
-	struct sim_ram *ram = &machine->ram;
-
-	for (uint64_t i = 0; i < ram->frame_count; i++)
-		if (ram->touched[i])
-			memset(ram->bytes + (i << VMMU_PAGE_SHIFT), 0, VMMU_PAGE_BYTES);
-}
-
 /* ---- callbacks ---- */
-
-static void no_lock_held(const char *what)
-{
-	if (world.held[self()])
-		explore_fail("%s with a lock held", what);
-}
 
 static vmmu_pfn_t port_alloc(void *host)
 {
 	struct sim_vm *sim = host;
 	sim_pfn_t pfn;
 
-	no_lock_held("page_alloc");
-	if (self() < EXPLORE_THREADS_MAX && ++world.allocations == world.fail_at) {
+	ground_no_lock_held("page_alloc");
+	if (explore_self() < EXPLORE_THREADS_MAX && ++world.allocations == world.fail_at) {
 		world.ran_out = true;
 		return VMMU_PFN_NONE;
 	}
 	pfn = sim_ram_alloc(sim->machine, SIM_FRAME_TABLE);
 	world_need(pfn.n != SIM_PFN_NONE.n, "a frame");
-	name_page(pfn);
+	ground_name_page(pfn);
 	return (vmmu_pfn_t){pfn.n};
 }
 
@@ -234,8 +35,8 @@ static void port_free(void *host, vmmu_pfn_t pfn)
 {
 	struct sim_vm *sim = host;
 
-	explore_point(page_name(pfn), true, "page_free");
-	no_lock_held("page_free");
+	explore_point(ground_page((sim_pfn_t){pfn.n}), true, "page_free");
+	ground_no_lock_held("page_free");
 	sim_ram_free(sim->machine, (sim_pfn_t){pfn.n});
 }
 
@@ -246,7 +47,7 @@ static enum vmmu_page_status port_page(void *host, const struct vmmu_page_reques
 	uint64_t first = request->host_address >> VMMU_PAGE_SHIFT;
 	struct sim_host_view view;
 
-	no_lock_held("guest_page");
+	ground_no_lock_held("guest_page");
 	explore_point(&world_host_object, false, "the host looks up the page");
 	view = sim_host_query(sim->machine, (sim_hpage_t){first + request->wanted});
 	if (!view.is_present &&
@@ -323,21 +124,21 @@ static void port_flush(void *host, const struct vmmu_flush *flush)
 static bool port_should_yield(void *host)
 {
 	(void)host;
-	if (!world.options.eager || self() == EXPLORE_THREADS_MAX || !explore_has_written())
+	if (!world.options.eager || explore_self() == EXPLORE_THREADS_MAX || !explore_has_written())
 		return false;
-	world.pausing[self()] = true;
+	world.pausing[explore_self()] = true;
 	return true;
 }
 
 static void port_yield(void *host)
 {
 	(void)host;
-	no_lock_held("yield");
-	if (world.pausing[self()])
+	ground_no_lock_held("yield");
+	if (world.pausing[explore_self()])
 		explore_pause();
 	else
 		explore_spin();
-	world.pausing[self()] = false;
+	world.pausing[explore_self()] = false;
 }
 
 static void port_relax(void *host)
@@ -345,80 +146,6 @@ static void port_relax(void *host)
 	(void)host;
 	explore_spin();
 }
-
-/* ---- locks ---- */
-
-static void *lock_create(void *host)
-{
-	(void)host;
-	return &lock_object;
-}
-
-static void lock_destroy(void *host, void *lock)
-{
-	(void)host;
-	(void)lock;
-}
-
-static bool no_writer(void *context)
-{
-	(void)context;
-	return !world.writers;
-}
-
-static bool nobody(void *context)
-{
-	(void)context;
-	return !world.writers && !world.readers;
-}
-
-static void hold(int n)
-{
-	if (n > 0 && world.held[self()])
-		explore_fail("a thread takes the mmu lock twice");
-	world.held[self()] += (unsigned)n;
-}
-
-static void lock_shared(void *host, void *lock)
-{
-	(void)host;
-	hold(1);
-	explore_wait(lock, false, no_writer, NULL, "takes the mmu lock, shared");
-	world.readers++;
-}
-
-static void unlock_shared(void *host, void *lock)
-{
-	(void)host;
-	(void)lock;
-	hold(-1);
-	world.readers--;
-}
-
-static void lock_exclusive(void *host, void *lock)
-{
-	(void)host;
-	hold(1);
-	explore_wait(lock, true, nobody, NULL, "takes the mmu lock, exclusive");
-	world.writers++;
-}
-
-static void unlock_exclusive(void *host, void *lock)
-{
-	(void)host;
-	(void)lock;
-	hold(-1);
-	world.writers--;
-}
-
-static const struct vmmu_port_locks locks = {
-	.create = lock_create,
-	.destroy = lock_destroy,
-	.acquire_shared = lock_shared,
-	.release_shared = unlock_shared,
-	.acquire_exclusive = lock_exclusive,
-	.release_exclusive = unlock_exclusive,
-};
 
 /* ---- making and ending ---- */
 
@@ -460,7 +187,6 @@ static void take_defaults(struct world_options *o)
 void world_new(const struct world_options *options)
 {
 	struct sim_vm_options sim;
-	struct vmmu_reader *readers;
 
 	memset(&world, 0, sizeof(world));
 	world.options = *options;
@@ -483,15 +209,9 @@ void world_new(const struct world_options *options)
 	world.sim->port.yield = port_yield;
 	world.sim->port.relax = port_relax;
 	world.sim->port.trace = NULL; /* would order everything */
-	if (!world.options.builtin_locks) {
-		world.sim->port.locks = &locks;
-		readers = world.sim->vm->mmu_lock.readers; /* the vCPUs are there already */
-		world_need(vmmu_rwlock_init(&world.sim->vm->mmu_lock, &world.sim->port, world.sim),
-			   "a lock");
-		world.sim->vm->mmu_lock.readers = readers;
-	}
-	name_pages(sim.machine.frame_count);
-	explore_memory = &memory;
+	ground_begin(world.sim->machine, world.sim->vm, sim.machine.frame_count);
+	if (!world.options.builtin_locks)
+		ground_bring_locks(&world.sim->port, world.sim);
 }
 
 const char *world_watch(void)
@@ -540,12 +260,11 @@ const char *world_check(void)
 /* Whatever the library was doing: all it has is in the machine. */
 void world_free(void)
 {
-	make_zero(world.sim->machine);
+	ground_end();
 	oracle_free(world.sim->oracle);
 	sim_machine_free(world.sim->machine);
 	free(world.sim->dirty_frame);
 	free(world.sim->written_frame);
 	free(world.sim);
 	world.sim = NULL;
-	explore_memory = NULL;
 }

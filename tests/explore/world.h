@@ -10,6 +10,7 @@
 #define TESTS_EXPLORE_WORLD_H
 
 #include "explore.h"
+#include "ground.h"
 #include "port.h"
 
 struct world_options {
@@ -36,7 +37,6 @@ struct world {
 	bool moved;
 	unsigned cpu_of[SIM_VCPUS_MAX];
 	/* what the threads do */
-	unsigned readers, writers, held[EXPLORE_THREADS_MAX + 1];
 	bool pausing[EXPLORE_THREADS_MAX + 1];
 	uint64_t changes; /* of slots, begun or ended */
 	uint64_t fail_at; /* this allocation of a table fails, of those in threads; 0: none */
@@ -47,9 +47,6 @@ extern struct world world;
 
 /* Frames from 0 on that are looked at when all is over. */
 #define WORLD_FRAMES 8u
-
-/* The allocation that fails in worlds made from now on; 0: none. */
-extern uint64_t world_fail_at;
 
 void world_new(const struct world_options *options);
 /* In a test's setup, too: an access that has to work. */
@@ -77,8 +74,6 @@ void world_zap_range(uint64_t start, uint64_t end);
 
 /* Between world.c, world_cpu.c and world_events.c: what has no address of its own. */
 extern char world_slots_object, world_host_object, world_cpu_object[SIM_VCPUS_MAX];
-/* A setup that does not come about is the test's own mistake. */
-void world_need(bool condition, const char *what);
 
 /* For struct explore_test. */
 const char *world_watch(void);

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+/* The races of shadow paging. */
+#include <stddef.h>
+
+#include "scenario.h"
+
+const struct scenario *const scenario_lists[] = {scenarios_fill, scenarios_change, scenarios_table,
+						 scenarios_unsync, NULL};
