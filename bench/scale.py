@@ -30,10 +30,12 @@ THREAD_FAULTS = {'arithmetic': 10000, 'tdp': 10000, 'tdp-shared': 10000, 'shadow
 BESIDE = ('shared', 'accessed', 'dirty', 'zap')
 # shape, GiB, how, runs
 FORGET = [(shape, gib, how, 5 if gib == 1 else 3)
-          for shape, gib in (('dense', 1), ('sparse', 1), ('sparse', 64), ('sparse', 1024))
+          for shape, gib in (('dense', 1), ('sparse', 1), ('sparse', 64), ('sparse', 1024),
+                             ('shadow', 1))
           for how in ('fast', 'all', 'all-pausing', 'slot')
           if gib < 1024 or how in ('fast', 'all')]
-FORGET_QUICK = [('dense', 1, 'fast', 3), ('sparse', 1, 'fast', 3), ('sparse', 1024, 'fast', 1)]
+FORGET_QUICK = [('dense', 1, 'fast', 3), ('sparse', 1, 'fast', 3), ('sparse', 1024, 'fast', 1),
+                ('shadow', 1, 'fast', 3)]
 
 
 class Bench:

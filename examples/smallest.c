@@ -11,7 +11,7 @@
 
 #include <vmmu/vmmu.h>
 
-#define FRAME       UINT64_C(0x000ffffffffff000) /* the address in a table entry */
+#define FRAME UINT64_C(0x000ffffffffff000) /* the address in a table entry */
 #define GUEST_PAGES 16u
 static _Alignas(VMMU_PAGE_BYTES) char memory[GUEST_PAGES * VMMU_PAGE_BYTES];
 

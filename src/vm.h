@@ -72,7 +72,8 @@ struct vmmu_shades {
 	struct vmmu_shade *oldest, *newest;
 	uint64_t count, unsync;
 	uint64_t quota;
-	uint64_t cuts; /* entries that led to a table and no longer do, ever */
+	uint64_t generation; /* tables of another one are obsolete; see shadow/forget.c */
+	uint64_t cuts;       /* entries that led to a table and no longer do, ever */
 };
 
 struct vmmu_vm {
@@ -258,6 +259,12 @@ static inline struct vmmu_shade *shade_lowest(struct vmmu_task *task, vmmu_gva_t
 	    path->root == task->vcpu->root && path->cuts == task->vm->shades.cuts)
 		return path->lowest;
 	return vmmu_shade_lowest(task, gva);
+}
+
+/* Is it one of those that were forgotten all at once, and wait for being taken apart? */
+static inline bool shade_is_obsolete(const struct vmmu_vm *vm, const struct vmmu_shade *s)
+{
+	return s->generation != vm->shades.generation;
 }
 
 /* As vmmu_page_at_hand(). */

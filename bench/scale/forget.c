@@ -4,7 +4,7 @@
  *
  *   vmmu-forget SHAPE GIB HOW
  *
- * SHAPE   sparse: one 4K leaf in every 2M; dense: every 4K
+ * SHAPE   sparse: one 4K leaf in every 2M; dense: every 4K; shadow: every 4K, shadow paging
  * HOW     fast          vmmu_zap_all_fast(), then vmmu_work() until nothing is left
  *         all           vmmu_zap_all(), nobody asks it to pause
  *         all-pausing   vmmu_zap_all() with a port that asks for a pause every 100 us
@@ -130,24 +130,40 @@ static enum vmmu_error forget(struct rig *rig, const char *how)
 	return vmmu_zap_all(rig->vm);
 }
 
+/* Everything that is to be forgotten. */
+static void map_all(struct rig *rig, const char *shape, uint64_t frames)
+{
+	uint64_t step = strcmp(shape, "sparse") == 0 ? BLOCK_FRAMES : 1;
+
+	for (uint64_t n = 0; n < frames; n += step) {
+		if (rig->options.kind == RIG_SHADOW)
+			rig_fault(rig, 0, n);
+		else
+			rig_touch(rig, 0, n);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static struct rig rig;
 	struct rig_options options = {.kind = RIG_TDP, .cpus = 1, .faults = 1};
-	uint64_t step, begin, returned, freed, tables;
+	uint64_t gib, begin, returned, freed, tables;
 	enum vmmu_error error;
 
 	if (argc != 4)
 		rig_fail("usage: vmmu-forget SHAPE GIB HOW");
-	step = strcmp(argv[1], "dense") == 0 ? 1 : BLOCK_FRAMES;
-	options.gib = strtoull(argv[2], NULL, 10);
+	gib = strtoull(argv[2], NULL, 10);
+	options.gib = gib;
+	if (strcmp(argv[1], "shadow") == 0) {
+		options = (struct rig_options){
+			.kind = RIG_SHADOW, .cpus = 1, .faults = gib * RIG_GIB_FRAMES};
+	}
 	options.port.locks = &locks;
 	if (strcmp(argv[3], "all-pausing") == 0)
 		options.port.should_yield = should_yield;
 	rig_memory(1, HELD_TABLES_MAX * VMMU_PAGE_BYTES, false);
 	rig_open(&rig, &options);
-	for (uint64_t gfn = 0; gfn < options.gib * RIG_GIB_FRAMES; gfn += step)
-		rig_touch(&rig, 0, gfn);
+	map_all(&rig, argv[1], gib * RIG_GIB_FRAMES);
 	page_free = rig.port.page_free;
 	rig.port.page_free = counting_free;
 	exclusive.longest = shared.longest = 0;
@@ -161,7 +177,7 @@ int main(int argc, char **argv)
 		;
 	freed = own_nanoseconds() - begin;
 	tables = pages_freed;
-	if (error != VMMU_OK || tables < options.gib * BLOCK_FRAMES)
+	if (error != VMMU_OK || tables < gib * BLOCK_FRAMES)
 		rig_fail("not everything was forgotten");
 	(void)printf("%llu %llu %llu %llu %llu\n", (unsigned long long)returned,
 		     (unsigned long long)freed, (unsigned long long)exclusive.longest,

@@ -118,7 +118,10 @@ void rig_memory(unsigned cpus, size_t bytes, bool fill)
 
 static uint64_t leaf_tables(const struct rig_options *o)
 {
-	return o->faults / VMMU_TABLE_ENTRIES + 2;
+	uint64_t tables = o->faults / VMMU_TABLE_ENTRIES + 2;
+
+	/* One directory leads to them: a process has a gigabyte at most. */
+	return tables < VMMU_TABLE_ENTRIES ? tables : VMMU_TABLE_ENTRIES;
 }
 
 static uint64_t tables_each(const struct rig_options *o)

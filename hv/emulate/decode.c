@@ -404,8 +404,8 @@ static void set_operands(struct decoder *d)
 	}
 }
 
-enum emu_status emu_decode(const uint8_t *bytes, size_t count, enum emu_mode mode,
-			   struct emu_insn *out)
+static __attribute__((noinline)) enum emu_status
+decode_any(const uint8_t *bytes, size_t count, enum emu_mode mode, struct emu_insn *out)
 {
 	struct decoder d = {
 		.bytes = bytes,
@@ -446,4 +446,12 @@ enum emu_status emu_decode(const uint8_t *bytes, size_t count, enum emu_mode mod
 	set_segment(&d);
 	out->length = (uint8_t)d.at;
 	return d.status;
+}
+
+enum emu_status emu_decode(const uint8_t *bytes, size_t count, enum emu_mode mode,
+			   struct emu_insn *out)
+{
+	if (mode == EMU_MODE_64 && count >= EMU_INSN_BYTES_MAX && emu_decode_move(bytes, out))
+		return EMU_OK;
+	return decode_any(bytes, count, mode, out);
 }

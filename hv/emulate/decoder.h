@@ -50,4 +50,11 @@ uint8_t emu_peek(struct decoder *d);
  */
 bool emu_take_vector(struct decoder *d, uint8_t byte);
 
+/*
+ * A MOV between a register and memory, in 64-bit code, with no prefix but REX and no SIB byte: what
+ * emu_decode() would find, several times faster. Of @bytes there are EMU_INSN_BYTES_MAX. False: it
+ * is something else, and nothing was written.
+ */
+bool emu_decode_move(const uint8_t *bytes, struct emu_insn *out);
+
 #endif

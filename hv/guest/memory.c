@@ -24,12 +24,17 @@ static struct guest_region *region_add(struct guest_memory *memory, uint64_t sta
 	HV_ASSERT(memory->region_count < GUEST_REGIONS_MAX && start < end);
 	*region = (struct guest_region){.start = start, .end = end, .kind = kind};
 	memory->region_count++;
+	if (end > memory->end)
+		memory->end = end;
 	return region;
 }
 
-/* Regions are few and RAM comes first, so a linear search is short. */
+/* Regions are few and RAM comes first, so a linear search is short. Devices mostly lie beyond all.
+ */
 const struct guest_region *guest_region_find(const struct guest_memory *memory, uint64_t gpa)
 {
+	if (gpa >= memory->end)
+		return NULL;
 	for (unsigned i = 0; i < memory->region_count; i++) {
 		if (gpa >= memory->regions[i].start && gpa < memory->regions[i].end)
 			return &memory->regions[i];
@@ -203,7 +208,7 @@ static uint64_t frame_fill(struct guest_memory *memory, uint64_t gfn)
 		if (host == HOST_NONE)
 			return HOST_NONE;
 		__atomic_store_n((uint64_t *)(uintptr_t)*block + gfn % GUEST_BLOCK_FRAMES, host,
-				 __ATOMIC_RELAXED);
+				 __ATOMIC_RELEASE);
 		memory->frames++;
 	}
 	return guest_frame_peek(memory, gfn);

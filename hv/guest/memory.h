@@ -55,7 +55,8 @@ struct backing;
 struct guest_memory {
 	struct guest_region regions[GUEST_REGIONS_MAX];
 	unsigned region_count;
-	bool huge; /* 2M host blocks, as long as there are any, instead of scattered frames */
+	uint64_t end; /* no region reaches beyond */
+	bool huge;    /* 2M host blocks, as long as there are any, instead of scattered frames */
 	/*
 	 * One entry per 2M of guest-physical space: host address of a 2M block with bit 0 set,
 	 * or of a table with the host addresses of its 512 frames; 0: not there yet.
@@ -95,20 +96,30 @@ uint64_t guest_frame_get(struct guest_memory *memory, uint64_t gfn);
 
 #define GUEST_BLOCK_HUGE UINT64_C(1)
 
-/* The same, but HOST_NONE if it is not there yet. */
-static inline uint64_t guest_frame_peek(const struct guest_memory *memory, uint64_t gfn)
+/* The entry of the 2M piece that @gfn is in, and what it says of @gfn: a host frame, or HOST_NONE.
+ */
+static inline uint64_t guest_block_peek(const struct guest_memory *memory, uint64_t gfn)
 {
-	uint64_t block =
-		__atomic_load_n(&memory->blocks[gfn / GUEST_BLOCK_FRAMES], __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&memory->blocks[gfn / GUEST_BLOCK_FRAMES], __ATOMIC_ACQUIRE);
+}
+
+static inline uint64_t guest_block_frame(uint64_t block, uint64_t gfn)
+{
 	uint64_t frame;
 
-	if (block == 0)
-		return HOST_NONE;
 	if ((block & GUEST_BLOCK_HUGE) != 0)
 		return (block & ~GUEST_BLOCK_HUGE) + gfn % GUEST_BLOCK_FRAMES * FRAME_BYTES;
+	if (block == 0)
+		return HOST_NONE;
 	frame = __atomic_load_n((const uint64_t *)(uintptr_t)block + gfn % GUEST_BLOCK_FRAMES,
-				__ATOMIC_RELAXED);
+				__ATOMIC_ACQUIRE);
 	return frame != 0 ? frame : HOST_NONE;
+}
+
+/* guest_frame_get(), but HOST_NONE if it is not there yet. */
+static inline uint64_t guest_frame_peek(const struct guest_memory *memory, uint64_t gfn)
+{
+	return guest_block_frame(guest_block_peek(memory, gfn), gfn);
 }
 
 /* guest_frame_get(), fast if it is there. */

@@ -45,14 +45,25 @@ static void tlb_flush(void *host, const struct vmmu_flush *flush)
 		smp_tlb_flush(guest);
 }
 
-static inline void ram_page(const struct guest_memory *memory, uint64_t gfn, uint64_t frame,
-			    struct vmmu_page *page)
+/* A frame of RAM that is there and stays. False: it is not there yet, or comes and goes. */
+static inline bool ram_page(const struct guest_memory *memory, uint64_t gfn, struct vmmu_page *page)
 {
-	uint64_t block = memory->blocks[gfn / GUEST_BLOCK_FRAMES];
+	uint64_t block = guest_block_peek(memory, gfn);
+	uint64_t frame = guest_block_frame(block, gfn);
 
+	if (frame == HOST_NONE)
+		return false;
 	page->pfn = (vmmu_pfn_t){frame / FRAME_BYTES};
 	page->level = (block & GUEST_BLOCK_HUGE) != 0 ? VMMU_LEVEL_2M : VMMU_LEVEL_4K;
 	page->writable = true;
+	return true;
+}
+
+/* The same, given its host frame now if need be. False: no memory left. */
+static inline bool ram_page_get(struct guest_memory *memory, uint64_t gfn, struct vmmu_page *page)
+{
+	return ram_page(memory, gfn, page) ||
+	       (guest_frame_get(memory, gfn) != HOST_NONE && ram_page(memory, gfn, page));
 }
 
 /* Copies of firmware memory lie in one piece. Out of line, as is what follows, so that the
@@ -112,15 +123,11 @@ pages_get(struct guest_memory *memory, const struct vmmu_page_request *request,
 	if (memory->backing != NULL)
 		return pages_bring(memory, request, pages);
 	for (uint32_t i = 0; i < request->count; i++) {
-		uint64_t gfn = request->first.n + i;
-		uint64_t frame = guest_frame_at(memory, gfn);
-
-		if (frame != HOST_NONE)
-			ram_page(memory, gfn, frame, &pages[i]);
-		else if (i == request->wanted)
+		if (ram_page_get(memory, request->first.n + i, &pages[i]))
+			continue;
+		if (i == request->wanted)
 			return VMMU_PAGE_ERROR;
-		else
-			pages[i] = (struct vmmu_page){.pfn = VMMU_PFN_NONE};
+		pages[i] = (struct vmmu_page){.pfn = VMMU_PFN_NONE};
 	}
 	return VMMU_PAGE_OK;
 }
@@ -131,55 +138,42 @@ static enum vmmu_page_status guest_page(void *host, const struct vmmu_page_reque
 {
 	struct guest *guest = host;
 	const struct guest_region *region = &guest->memory.regions[request->slot];
-	uint64_t frame;
 
 	if (region->kind != REGION_RAM)
 		return copy_pages(region, request, pages);
-	frame = guest_frame_peek(&guest->memory, request->first.n);
-	if (request->count > 1 || frame == HOST_NONE)
-		return pages_get(&guest->memory, request, pages);
-	ram_page(&guest->memory, request->first.n, frame, pages);
-	return VMMU_PAGE_OK;
+	if (request->count == 1 && ram_page(&guest->memory, request->first.n, pages))
+		return VMMU_PAGE_OK;
+	return pages_get(&guest->memory, request, pages);
 }
 
 /*
- * The same for one frame of shadow paging's, by host address: RAM or a copy. Where memory stays
- * there is nothing to wait for, every page is at hand. What is read-only is so by its slot, or
- * packed as well.
+ * Where memory stays there is nothing to wait for, every page is at hand. Where it comes and goes,
+ * what is packed as well is read-only.
  */
-static __attribute__((noinline)) bool page_now(struct guest_memory *memory, uint64_t host_address,
-					       struct vmmu_page *page)
+static __attribute__((noinline)) bool page_now_get(struct guest_memory *memory, uint64_t gfn,
+						   struct vmmu_page *page)
 {
-	uint64_t gfn = (host_address & ~HOST_BASE_RAM) / FRAME_BYTES;
 	uint64_t frame;
 
-	*page = (struct vmmu_page){
-		.pfn = {host_address / FRAME_BYTES}, .level = VMMU_LEVEL_4K, .writable = true};
-	if ((host_address & HOST_BASE_RAM) == 0)
-		return true;
-	if (memory->backing != NULL) {
-		frame = backing_look(memory, gfn, &page->writable);
-		page->pfn = (vmmu_pfn_t){frame / FRAME_BYTES};
-		return frame != HOST_NONE;
-	}
-	frame = guest_frame_get(memory, gfn);
-	ram_page(memory, gfn, frame, page);
+	if (memory->backing == NULL)
+		return ram_page_get(memory, gfn, page);
+	page->level = VMMU_LEVEL_4K;
+	frame = backing_look(memory, gfn, &page->writable);
+	page->pfn = (vmmu_pfn_t){frame / FRAME_BYTES};
 	return frame != HOST_NONE;
 }
 
-/* In the way of each leaf: what is there takes the short one. */
+/* The same for one frame of shadow paging's, by host address: RAM, or a copy, which is read-only by
+ * its slot if it is. */
 static bool guest_page_now(void *host, uint64_t host_address, struct vmmu_page *page)
 {
 	struct guest_memory *memory = &((struct guest *)host)->memory;
 	uint64_t gfn = (host_address & ~HOST_BASE_RAM) / FRAME_BYTES;
-	uint64_t frame;
 
-	if ((host_address & HOST_BASE_RAM) == 0 || memory->backing != NULL)
-		return page_now(memory, host_address, page);
-	frame = guest_frame_peek(memory, gfn);
-	if (frame == HOST_NONE)
-		return page_now(memory, host_address, page);
-	ram_page(memory, gfn, frame, page);
+	if ((host_address & HOST_BASE_RAM) != 0)
+		return ram_page(memory, gfn, page) || page_now_get(memory, gfn, page);
+	*page = (struct vmmu_page){
+		.pfn = {host_address / FRAME_BYTES}, .level = VMMU_LEVEL_4K, .writable = true};
 	return true;
 }
 

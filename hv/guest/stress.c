@@ -2,7 +2,8 @@
 /*
  * What a host does to a guest's memory while the guest runs: invalidates ranges (here the pages
  * stay where they are, so the guest may not notice), changes a slot's flags, and now and then
- * forgets every translation. Every vCPU does it, so these meet each other and faults.
+ * forgets every translation, at once or in constant time. Every vCPU does it, so these meet each
+ * other and faults.
  */
 #include "stress.h"
 
@@ -13,6 +14,7 @@ enum {
 	EXITS_EACH = 150,
 	SLOT_EACH = 16, /* of these steps */
 	ALL_EACH = 64,
+	WORK_TABLES = 8, /* of what is forgotten, taken apart at each step */
 	FRAMES_MAX = 1024,
 	SLOT_LOW = 1, /* RAM below 640 KiB: the second region */
 };
@@ -57,8 +59,11 @@ void stress_step(struct vcpu *vcpu)
 	if (vcpu->exits % EXITS_EACH != 0)
 		return;
 	step = ++vcpu->counts.stress_steps;
-	if (step % ALL_EACH == 0)
+	(void)vmmu_work(vcpu->guest->vm, WORK_TABLES);
+	if (step % (2 * ALL_EACH) == 0)
 		error = vmmu_zap_all(vcpu->guest->vm);
+	else if (step % ALL_EACH == 0)
+		error = vmmu_zap_all_fast(vcpu->guest->vm);
 	else if (step % SLOT_EACH == 0)
 		error = slot_change(vcpu);
 	else

@@ -31,19 +31,22 @@ struct reader {
 };
 
 /* What is left of the instruction must not reach into the next page: that one is elsewhere. */
-static bool reader_begin(struct vcpu *vcpu, struct reader *r)
+static inline bool reader_begin(struct vcpu *vcpu, struct reader *r)
 {
-	uint64_t linear = vcpu_linear_rip(vcpu);
+	const struct vmcb_save *save = &vcpu->vmcb.save;
+	bool is_64 = vcpu_is_64bit(vcpu);
+	uint64_t linear = is_64 ? save->rip : (uint32_t)(save->cs.base + save->rip);
 	vmmu_hpa_t at;
 
-	if (linear % FRAME_BYTES > FRAME_BYTES - CODE_BYTES_MAX ||
+	/* 16-bit code: for the decoder. */
+	if ((!is_64 && (save->cs.attributes & SEGMENT_BIG) == 0) ||
+	    linear % FRAME_BYTES > FRAME_BYTES - CODE_BYTES_MAX ||
 	    !vmmu_shadow_translate(vcpu->mmu, (vmmu_gva_t){linear}, &at))
 		return false;
 	r->at = r->begin = (const uint8_t *)(uintptr_t)at.addr;
 	r->rex = 0;
-	r->is_64 = vcpu_is_64bit(vcpu);
-	/* 16-bit code: for the decoder. */
-	return r->is_64 || (vcpu->vmcb.save.cs.attributes & SEGMENT_BIG) != 0;
+	r->is_64 = is_64;
+	return true;
 }
 
 static void reader_rex(struct reader *r)

@@ -64,7 +64,7 @@ void svm_inject_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t code)
 
 void svm_nmi_queue(struct vcpu *vcpu)
 {
-	vcpu->nmi_waiting = 1; /* further ones merge, as in the CPU */
+	vcpu->chores |= CHORE_NMI; /* further ones merge, as in the CPU */
 }
 
 void svm_nmi_deliver(struct vcpu *vcpu)
@@ -76,7 +76,7 @@ void svm_nmi_deliver(struct vcpu *vcpu)
 	control->event = EVENT_VALID | EVENT_NMI << 8 | VECTOR_NMI;
 	control->intercept_3 |= INTERCEPT_IRET;
 	vcpu->nmi_blocked = true;
-	vcpu->nmi_waiting = 0;
+	vcpu->chores &= ~(uint32_t)CHORE_NMI;
 }
 
 /*

@@ -123,14 +123,12 @@ static void exit_work(struct vcpu *vcpu)
 }
 
 /* The last call before VMRUN: what the library wants loaded. */
-static inline __attribute__((always_inline)) enum svm_next enter(struct vcpu *vcpu)
+static inline enum svm_next enter(struct vcpu *vcpu)
 {
 	struct vmcb_control *control = &vcpu->vmcb.control;
 	struct vmmu_entry entry;
 	enum vmmu_error error;
 
-	if (__builtin_expect(vcpu->nmi_waiting != 0, 0))
-		svm_nmi_deliver(vcpu);
 	error = vmmu_vcpu_enter(vcpu->mmu, &entry);
 	if (__builtin_expect(error != VMMU_OK, 0)) {
 		guest_end(vcpu->guest, GUEST_CRASH, "the guest cannot be entered: %s",
@@ -140,8 +138,7 @@ static inline __attribute__((always_inline)) enum svm_next enter(struct vcpu *vc
 	*vcpu->root = entry.root.addr;
 	control->tlb_control = TLB_CONTROL_NONE;
 	if (entry.flush || vcpu->flush) {
-		control->tlb_control = svm_has(SVM_FEATURE_FLUSH_BY_ASID) ? TLB_CONTROL_FLUSH_ASID
-									  : TLB_CONTROL_FLUSH_ALL;
+		control->tlb_control = vcpu->flush_command;
 		vcpu->flush = false;
 	}
 	return SVM_RESUME;
@@ -149,7 +146,20 @@ static inline __attribute__((always_inline)) enum svm_next enter(struct vcpu *vc
 
 enum svm_next svm_enter(struct vcpu *vcpu)
 {
+	if ((vcpu->chores & CHORE_NMI) != 0)
+		svm_nmi_deliver(vcpu);
 	return enter(vcpu);
+}
+
+static __attribute__((noinline)) enum svm_next chores_do(struct vcpu *vcpu, enum svm_next next)
+{
+	if ((vcpu->chores & CHORE_POLL) != 0 && next == SVM_RESUME)
+		next = watch_poll(vcpu);
+	if (next == SVM_STOP)
+		return SVM_STOP;
+	if ((vcpu->chores & CHORE_OPTIONS) != 0)
+		exit_work(vcpu);
+	return (vcpu->chores & CHORE_CPUS) != 0 ? smp_enter(vcpu) : svm_enter(vcpu);
 }
 
 int svm_exit(struct vcpu *vcpu)
@@ -168,15 +178,9 @@ int svm_exit(struct vcpu *vcpu)
 		svm_event_requeue(vcpu);
 	vcpu->kind = EXIT_KIND_OTHER;
 	next = exit_dispatch(vcpu);
-	if (__builtin_expect(vcpu->poll_control, 0) && next == SVM_RESUME)
-		next = watch_poll(vcpu);
-	if (next == SVM_STOP)
-		return SVM_STOP;
-	if (vcpu->guest->exit_work)
-		exit_work(vcpu);
-	if (__builtin_expect(vcpu->many, 0))
-		return (int)smp_enter(vcpu);
-	return (int)enter(vcpu);
+	if (__builtin_expect(vcpu->chores != 0, 0))
+		return (int)chores_do(vcpu, next);
+	return (int)(next == SVM_STOP ? SVM_STOP : enter(vcpu));
 }
 
 void svm_vcpu_run(struct vcpu *vcpu)
@@ -188,7 +192,7 @@ void svm_vcpu_run(struct vcpu *vcpu)
 	vcpu->kind = EXIT_KIND_COUNT;
 	if (vcpu->many)
 		smp_busy_begin(vcpu);
-	next = vcpu->many ? smp_enter(vcpu) : enter(vcpu);
+	next = vcpu->many ? smp_enter(vcpu) : svm_enter(vcpu);
 	if (next == SVM_RESUME)
 		svm_run(vcpu);
 	vcpu->tsc_end = rdtsc();

@@ -121,7 +121,7 @@ enum svm_next exit_halt(struct vcpu *vcpu)
 	vcpu->kind = EXIT_KIND_HLT;
 	if (bytes == 0)
 		return SVM_STOP;
-	if ((vcpu->vmcb.save.rflags & RFLAGS_IF) == 0 && vcpu->nmi_waiting == 0) {
+	if ((vcpu->vmcb.save.rflags & RFLAGS_IF) == 0 && (vcpu->chores & CHORE_NMI) == 0) {
 		if (vcpu->many) {
 			smp_halt(vcpu, bytes);
 			return SVM_RESUME;
@@ -129,7 +129,7 @@ enum svm_next exit_halt(struct vcpu *vcpu)
 		guest_end(vcpu->guest, GUEST_HALT, "the guest halted with interrupts off");
 		return SVM_STOP;
 	}
-	if ((vcpu->vmcb.save.rflags & RFLAGS_TF) != 0 || vcpu->nmi_waiting != 0 ||
+	if ((vcpu->vmcb.save.rflags & RFLAGS_TF) != 0 || (vcpu->chores & CHORE_NMI) != 0 ||
 	    (vcpu->vmcb.control.virtual_interrupt & V_IRQ_PENDING) != 0) {
 		svm_skip(vcpu, bytes);
 		return SVM_RESUME;

@@ -46,12 +46,15 @@ __attribute__((noinline)) enum svm_next memory_tracked(struct vcpu *vcpu, uint64
 	return SVM_STOP;
 }
 
-static __attribute__((noinline)) enum svm_next access_emulate(struct vcpu *vcpu,
-							      struct vmmu_fault fault)
+static __attribute__((noinline)) enum svm_next
+access_emulate(struct vcpu *vcpu, struct vmmu_fault fault, enum vmmu_outcome outcome)
 {
 	if ((fault.flags & VMMU_FAULT_TABLE) != 0) {
 		guest_end(vcpu->guest, GUEST_CRASH,
-			  "the guest's page tables lie where there is no memory (0x%llx)",
+			  outcome == VMMU_OUTCOME_READONLY
+				  ? "the CPU cannot mark the guest's page tables accessed: "
+				    "they lie in ROM (0x%llx)"
+				  : "the guest's page tables lie where there is no memory (0x%llx)",
 			  (unsigned long long)fault.gpa.addr);
 		return SVM_STOP;
 	}
@@ -84,6 +87,8 @@ enum svm_next exit_npf(struct vcpu *vcpu)
 	vcpu->kind = EXIT_KIND_NPF;
 	vcpu->fault_gpa = control->exit_info_2;
 	outcome = vmmu_fault_handle(vcpu->mmu, &fault, &result);
+	if (__builtin_expect(outcome == VMMU_OUTCOME_RESUME, 1))
+		return SVM_RESUME;
 	switch (outcome) {
 	case VMMU_OUTCOME_RESUME:
 	case VMMU_OUTCOME_SPURIOUS:
@@ -91,7 +96,7 @@ enum svm_next exit_npf(struct vcpu *vcpu)
 		return SVM_RESUME;
 	case VMMU_OUTCOME_MMIO:
 	case VMMU_OUTCOME_READONLY:
-		return access_emulate(vcpu, fault);
+		return access_emulate(vcpu, fault, outcome);
 	case VMMU_OUTCOME_TRACKED:
 		return memory_tracked(vcpu, fault.gpa.addr, (fault.flags & VMMU_FAULT_TABLE) == 0);
 	case VMMU_OUTCOME_PENDING:

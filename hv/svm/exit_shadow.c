@@ -119,16 +119,19 @@ static uint32_t walk_flags(const struct vcpu *vcpu, uint32_t code)
 
 enum svm_next exit_page_fault(struct vcpu *vcpu)
 {
-	uint32_t code = (uint32_t)vcpu->vmcb.control.exit_info_1;
-	vmmu_gva_t gva = {vcpu->vmcb.control.exit_info_2};
+	const struct vmcb_control *control = &vcpu->vmcb.control;
+	uint32_t code = (uint32_t)control->exit_info_1;
 	struct vmmu_shadow_result result;
 	enum vmmu_outcome outcome;
 
 	vcpu->kind = EXIT_KIND_PF;
-	vcpu->fault_gva = gva.addr;
+	vcpu->fault_gva = control->exit_info_2;
 	if (__builtin_expect((vcpu->cr.cr4 & CR4_PKE) != 0, 0))
 		vmmu_shadow_set_pkru(vcpu->mmu, access_pkru());
-	outcome = vmmu_shadow_fault(vcpu->mmu, gva, code, walk_flags(vcpu, code), &result);
+	outcome = vmmu_shadow_fault(vcpu->mmu, (vmmu_gva_t){vcpu->fault_gva}, code,
+				    walk_flags(vcpu, code), &result);
+	if (__builtin_expect(outcome == VMMU_OUTCOME_RESUME, 1))
+		return SVM_RESUME;
 	switch (outcome) {
 	case VMMU_OUTCOME_RESUME:
 	case VMMU_OUTCOME_SPURIOUS:
@@ -136,7 +139,7 @@ enum svm_next exit_page_fault(struct vcpu *vcpu)
 		return SVM_RESUME;
 	case VMMU_OUTCOME_INJECT:
 		vcpu->kind = EXIT_KIND_PF_GUEST;
-		svm_inject_page_fault(vcpu, gva.addr, result.error_code);
+		svm_inject_page_fault(vcpu, vcpu->fault_gva, result.error_code);
 		return guest_has_ended(vcpu->guest) ? SVM_STOP : SVM_RESUME;
 	case VMMU_OUTCOME_TABLE_WRITE:
 		vcpu->fault_gpa = result.gpa.addr;
@@ -147,7 +150,7 @@ enum svm_next exit_page_fault(struct vcpu *vcpu)
 	case VMMU_OUTCOME_MMIO:
 	case VMMU_OUTCOME_READONLY:
 		vcpu->fault_gpa = result.gpa.addr;
-		return memory_emulate(vcpu, (code & VMMU_PF_FETCH) != 0);
+		return memory_emulate(vcpu, (control->exit_info_1 & VMMU_PF_FETCH) != 0);
 	case VMMU_OUTCOME_PENDING:
 	case VMMU_OUTCOME_HOST_ERROR:
 	case VMMU_OUTCOME_NO_MEMORY:

@@ -118,7 +118,7 @@ void smp_reset(struct vcpu *vcpu)
 	control->interrupt_shadow = 0;
 	control->intercept_3 &= ~INTERCEPT_IRET;
 	vcpu->nmi_blocked = false;
-	vcpu->nmi_waiting = 0;
+	vcpu->chores &= ~(uint32_t)CHORE_NMI;
 	vcpu->code.linear = UINT64_MAX;
 	vcpu->walk.valid = false;
 	vcpu->flush = true;

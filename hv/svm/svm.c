@@ -18,11 +18,6 @@ enum { GUEST_ASID = 1 };
 #define DR7_RESET UINT64_C(0x400)
 #define PAT_RESET UINT64_C(0x0007040600070406)
 
-bool svm_has(uint32_t feature)
-{
-	return (cpu_facts()->svm_features & feature) != 0;
-}
-
 /*
  * The host uses neither FPU nor SSE, so the guest's registers stay in the CPU and only the
  * emulator's 16-byte moves touch them: those need OSFXSR, and XSETBV needs OSXSAVE.
@@ -107,6 +102,10 @@ struct vcpu *svm_vcpu_create(struct guest *guest, uint32_t index)
 	vcpu->guest = guest;
 	vcpu->index = index;
 	vcpu->many = guest->cpu_count > 1;
+	vcpu->chores = (vcpu->many ? CHORE_CPUS : 0) | (guest->exit_work ? CHORE_OPTIONS : 0);
+	vcpu->flush_command = (cpu_facts()->svm_features & SVM_FEATURE_FLUSH_BY_ASID) != 0
+				      ? TLB_CONTROL_FLUSH_ASID
+				      : TLB_CONTROL_FLUSH_ALL;
 	vcpu->apic_id = cpus_apic_id(index);
 	vcpu->code.linear = UINT64_MAX;
 	vcpu->lint1 = 0x10000; /* masked, as after reset */

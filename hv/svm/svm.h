@@ -63,9 +63,6 @@ void svm_halt_end(struct vcpu *vcpu);
 /* GIF on for a moment, so that the CPU takes an NMI or SMI that waits. */
 void svm_gif_window(void);
 
-/* Whether the vCPU has Secure Virtual Machine's next-RIP, flush by ASID and so on. */
-bool svm_has(uint32_t feature);
-
 /* The library's last word before VMRUN. Called through smp_enter() if there are several vCPUs. */
 enum svm_next svm_enter(struct vcpu *vcpu);
 

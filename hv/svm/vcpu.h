@@ -110,6 +110,14 @@ struct vcpu_counts {
 	uint64_t stress_steps;
 };
 
+/* What some vCPUs have to do between an exit and the entry that follows, most have nothing. */
+enum vcpu_chore {
+	CHORE_CPUS = 1 << 0,    /* there are other vCPUs; as long as it lives */
+	CHORE_OPTIONS = 1 << 1, /* audits and the like; as long as it lives */
+	CHORE_POLL = 1 << 2,    /* an NMI came without a letter: look again */
+	CHORE_NMI = 1 << 3,     /* one waits that the guest sent to itself, not injected yet */
+};
+
 /* Whether the vCPU has something to run. Written by its own CPU. */
 enum vcpu_state {
 	VCPU_RUNS,
@@ -151,9 +159,9 @@ struct vcpu {
 	bool halting;        /* in HLT, waiting for an interrupt (INTR intercept is on) */
 	bool nmi_blocked;    /* the guest's NMI handler runs, until its IRET */
 	bool nmi_taken;      /* by the host, while the vCPU rested */
-	bool poll_control;   /* an NMI came without a letter: look again at each exit */
 	uint8_t halt_bytes;  /* length of that HLT */
-	uint32_t nmi_waiting; /* NMIs the guest sent to itself, not injected yet */
+	uint8_t flush_command; /* for the VMCB: what makes the CPU flush */
+	uint32_t chores;       /* enum vcpu_chore */
 	uint64_t halt_rip;
 	struct code_page code;
 	struct known_insn known[KNOWN_INSNS];

@@ -100,7 +100,7 @@ enum svm_next watch_poll(struct vcpu *vcpu)
 	int letter;
 
 	while (next == SVM_RESUME && (letter = control_getc()) >= 0) {
-		vcpu->poll_control = false;
+		vcpu->chores &= ~(uint32_t)CHORE_POLL;
 		next = watch_letter(vcpu, letter);
 	}
 	return next;
@@ -112,13 +112,14 @@ enum svm_next watch_nmi(struct vcpu *vcpu)
 	bool kicked = __atomic_exchange_n(&vcpu->kicked, 0, __ATOMIC_SEQ_CST) != 0;
 
 	if (vcpu->index == 0) {
-		vcpu->poll_control |= !kicked;
+		vcpu->chores |= kicked ? 0 : CHORE_POLL;
 		if (watch_poll(vcpu) == SVM_STOP)
 			return SVM_STOP;
 	}
 	/* Without a letter: the guest's own, if it has set up any; or the letter is late. */
-	if (!kicked && (vcpu->poll_control || vcpu->index != 0) && device_has_nmi_source(vcpu)) {
-		vcpu->poll_control = false;
+	if (!kicked && ((vcpu->chores & CHORE_POLL) != 0 || vcpu->index != 0) &&
+	    device_has_nmi_source(vcpu)) {
+		vcpu->chores &= ~(uint32_t)CHORE_POLL;
 		svm_nmi_queue(vcpu);
 		svm_halt_end(vcpu);
 	}

@@ -239,6 +239,90 @@ start:
 	leave 0
 wrong:
 	leave 3
+
+#elif BAD == 5				/* tables in ROM: whatever the firmware holds there */
+	.set DIR, TABLES
+	.set ROM, 0xf0000			/* 16 pages, page tables of 12M .. 76M */
+	.set WINDOW, 0xc00000
+	.set ROM_WORDS, 16 * 1024
+start:
+	movl $0x000000 + BIG, DIR + 0 * 4
+	movl $0x400000 + BIG, DIR + 1 * 4
+	movl $0x800000 + BIG, DIR + 2 * 4
+	movl $ROM + RW, %eax
+	movl $DIR + 3 * 4, %edi
+1:	stosl
+	addl $0x1000, %eax
+	cmpl $ROM + 16 * 0x1000, %eax
+	jb 1b
+	movl $0x10, %eax
+	movl %eax, %cr4
+	movl $DIR, %eax
+	movl %eax, %cr3
+	call sum
+	movl %eax, %ebp				/* of all that the ROM holds */
+	movl %cr0, %eax
+	orl $CR0_PG + 0x10000, %eax		/* and CR0.WP */
+	movl %eax, %cr0
+	xorl %esi, %esi				/* number of the entry */
+each:
+	movl %esi, %edi
+	shll $12, %edi
+	addl $WINDOW, %edi			/* its page */
+	movl ROM(, %esi, 4), %edx
+	testl $1, %edx
+	jnz 2f
+	incl absent
+	want_fault 0
+	movl (%edi), %eax
+	leave 3
+9:	jmp next
+2:	testl $2, %edx
+	jnz 3f
+	incl readonly
+	want_fault 2
+	movl %eax, (%edi)
+	leave 4
+9:
+3:	andl $0xfffff000, %edx			/* memory of ours, and no device? */
+	cmpl $0x100000, %edx
+	jb next
+	cmpl $0xc00000, %edx
+	jae next
+	incl compared
+	movl (%edi), %eax
+	cmpl %eax, (%edx)
+	jne wrong
+next:
+	incl %esi
+	cmpl $ROM_WORDS, %esi
+	jb each
+	movl $-1, ROM				/* nobody can */
+	movl $-1, ROM + 0xf000
+	call sum				/* and no accessed bit was set */
+	cmpl %eax, %ebp
+	jne wrong
+	cmpl $1000, absent			/* the firmware has some of each */
+	jb few
+	cmpl $100, readonly
+	jb few
+	cmpl $1, compared
+	jb few
+	leave 0
+wrong:
+	leave 5
+few:
+	leave 6
+
+sum:
+	xorl %eax, %eax
+	xorl %ecx, %ecx
+1:	roll $1, %eax
+	addl ROM(, %ecx, 4), %eax
+	incl %ecx
+	cmpl $ROM_WORDS, %ecx
+	jb 1b
+	ret
 #endif
 
 	.data
@@ -259,6 +343,12 @@ idt_pointer:
 wanted:
 	.long 0
 resume:
+	.long 0
+absent:
+	.long 0
+readonly:
+	.long 0
+compared:
 	.long 0
 
 	.section .note.GNU-stack, "", @progbits

@@ -13,8 +13,8 @@ extern "C" {
 /* One violated invariant, in words with the entries involved. */
 struct vmmu_finding {
 	unsigned invariant; /* number in docs/architecture.md: 1 = I1 */
-	vmmu_gfn_t gfn;	    /* frame it is about, where one is */
-	uint64_t entry;	    /* raw value of the entry, where one is */
+	vmmu_gfn_t gfn;     /* frame it is about, where one is */
+	uint64_t entry;     /* raw value of the entry, where one is */
 	const char *text;   /* a sentence; valid during the call only */
 };
 

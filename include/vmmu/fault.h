@@ -30,7 +30,7 @@ enum vmmu_outcome {
 #define VMMU_OUTCOME_ENUM(name, word, text) VMMU_OUTCOME_##name,
 	VMMU_OUTCOMES(VMMU_OUTCOME_ENUM)
 #undef VMMU_OUTCOME_ENUM
-	VMMU_OUTCOME_COUNT
+		VMMU_OUTCOME_COUNT
 };
 
 /* The word of an outcome ("mmio"); "?" for other values. */
@@ -44,9 +44,9 @@ enum vmmu_fault_flags {
 };
 
 struct vmmu_fault {
-	vmmu_gpa_t gpa;	 /* faulting guest-physical address */
+	vmmu_gpa_t gpa;  /* faulting guest-physical address */
 	uint32_t access; /* enum vmmu_access bits that were wanted */
-	uint32_t flags;	 /* enum vmmu_fault_flags */
+	uint32_t flags;  /* enum vmmu_fault_flags */
 };
 
 /**
@@ -67,7 +67,7 @@ struct vmmu_fault vmmu_fault_from_ept_misconfig(uint64_t gpa);
 
 /* More about what happened; valid for the outcomes named. */
 struct vmmu_fault_result {
-	vmmu_gfn_t gfn;	       /* all outcomes: the guest frame */
+	vmmu_gfn_t gfn;        /* all outcomes: the guest frame */
 	enum vmmu_level level; /* RESUME: size of the leaf that was installed */
 	bool from_cache;       /* MMIO: found in the tables or the vCPU's cache, no look-up */
 };

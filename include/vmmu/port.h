@@ -21,35 +21,35 @@ extern "C" {
 
 /* What tlb_flush is asked to do. */
 struct vmmu_flush {
-	void *vm_cookie;	     /* config.cookie of the VM */
-	unsigned space;		     /* guest-physical address space the range is in */
+	void *vm_cookie;             /* config.cookie of the VM */
+	unsigned space;              /* guest-physical address space the range is in */
 	struct vmmu_gfn_range range; /* translations of these frames are withdrawn */
-	bool everything;	     /* forget @range: all translations of all spaces */
+	bool everything;             /* forget @range: all translations of all spaces */
 };
 
 /* What guest_page is asked for. Frames first .. first+count-1 belong to one slot. */
 struct vmmu_page_request {
-	unsigned space;	       /* address space */
-	uint16_t slot;	       /* slot id */
+	unsigned space;        /* address space */
+	uint16_t slot;         /* slot id */
 	vmmu_gfn_t first;      /* first guest frame asked for */
 	uint64_t host_address; /* slot's host_base advanced to @first, bytes */
-	uint32_t count;	       /* frames asked for, 1..VMMU_PREFETCH_MAX */
+	uint32_t count;        /* frames asked for, 1..VMMU_PREFETCH_MAX */
 	uint32_t wanted;       /* index (0..count-1) of the frame that is needed now */
-	bool write;	       /* the needed frame is about to be written */
+	bool write;            /* the needed frame is about to be written */
 };
 
 #define VMMU_PREFETCH_MAX 32u
 
 /* What guest_page answers for one frame. */
 struct vmmu_page {
-	vmmu_pfn_t pfn;	       /* host frame; VMMU_PFN_NONE: not at hand */
+	vmmu_pfn_t pfn;        /* host frame; VMMU_PFN_NONE: not at hand */
 	enum vmmu_level level; /* largest naturally aligned block around the frame that is
 				* contiguous in host memory with the same rights, 4K..1G */
-	bool writable;	       /* the guest may write it */
+	bool writable;         /* the guest may write it */
 };
 
 enum vmmu_page_status {
-	VMMU_PAGE_OK,	   /* pages[wanted] is filled in */
+	VMMU_PAGE_OK,      /* pages[wanted] is filled in */
 	VMMU_PAGE_PENDING, /* being fetched; the vCPU may do something else meanwhile */
 	VMMU_PAGE_RETRY,   /* changed under our feet; ask again */
 	VMMU_PAGE_ERROR,   /* the host has no such page: outcome HOST_ERROR */

@@ -19,14 +19,14 @@ enum vmmu_slot_flags {
 };
 
 struct vmmu_slot_config {
-	uint16_t id;	       /* 0 .. VMMU_SLOTS_MAX-1, per space */
-	uint16_t space;	       /* guest-physical address space */
-	uint32_t flags;	       /* enum vmmu_slot_flags */
-	vmmu_gfn_t base;       /* first guest frame */
-	uint64_t count;	       /* frames, 1 .. 2^31-1 */
-	uint64_t host_base;    /* bytes, page aligned. Without port->guest_page: host-physical
-				* address of the memory. With it: whatever the port wants back,
-				* as long as neighbouring frames differ by 4096 */
+	uint16_t id;        /* 0 .. VMMU_SLOTS_MAX-1, per space */
+	uint16_t space;     /* guest-physical address space */
+	uint32_t flags;     /* enum vmmu_slot_flags */
+	vmmu_gfn_t base;    /* first guest frame */
+	uint64_t count;     /* frames, 1 .. 2^31-1 */
+	uint64_t host_base; /* bytes, page aligned. Without port->guest_page: host-physical
+			     * address of the memory. With it: whatever the port wants back,
+			     * as long as neighbouring frames differ by 4096 */
 };
 
 /**
@@ -65,8 +65,8 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_slot_move(struct vmmu_vm *vm, unsigned spac
  * Return: VMMU_OK (also if nothing changes); VMMU_ENOENT; VMMU_EINVAL, unknown flag or
  *         READONLY differs; VMMU_ENOMEM; VMMU_EDEAD.
  */
-VMMU_MUST_CHECK enum vmmu_error vmmu_slot_set_flags(struct vmmu_vm *vm, unsigned space,
-						    uint16_t id, uint32_t flags);
+VMMU_MUST_CHECK enum vmmu_error vmmu_slot_set_flags(struct vmmu_vm *vm, unsigned space, uint16_t id,
+						    uint32_t flags);
 
 /**
  * vmmu_slot_find() - the slot that holds a frame.

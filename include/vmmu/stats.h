@@ -62,7 +62,7 @@ enum vmmu_stat {
 #define VMMU_STAT_ENUM(name, key, text) VMMU_STAT_##name,
 	VMMU_STATS(VMMU_STAT_ENUM)
 #undef VMMU_STAT_ENUM
-	VMMU_STAT_COUNT
+		VMMU_STAT_COUNT
 };
 
 struct vmmu_stat_info {

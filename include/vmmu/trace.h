@@ -21,10 +21,12 @@ extern "C" {
 	X(FLUSH, 3, "flush paid: a = first gfn, b = end gfn, c = 1 if everything")                 \
 	X(SLOT, 4, "slot set changed: a = slot id, b = first gfn, c = page count (0: deleted)")    \
 	X(ROOT, 5, "root: a = table pfn, b = 1 created, 2 invalidated, 3 freed, c = space")        \
-	X(INVALIDATE, 6, "host invalidation: a = first gfn, b = end; c = 1, 2: begin, end; "       \
-	  "c = 3, 4: the same with host addresses")                                            \
+	X(INVALIDATE, 6,                                                                           \
+	  "host invalidation: a = first gfn, b = end; c = 1, 2: begin, end; "                      \
+	  "c = 3, 4: the same with host addresses")                                                \
 	X(DEAD, 7, "a check failed and the VM is dead: a, b, c as the check says")                 \
-	X(TRACK, 8, "tracking changed: a = first gfn, b = end, c = kinds | (0 add, 1 remove, "     \
+	X(TRACK, 8,                                                                                \
+	  "tracking changed: a = first gfn, b = end, c = kinds | (0 add, 1 remove, "               \
 	  "2 once, 3 always, 4 rearm) << 8")
 
 enum vmmu_trace_kind {
@@ -35,10 +37,10 @@ enum vmmu_trace_kind {
 
 struct vmmu_trace {
 	uint8_t version; /* VMMU_TRACE_VERSION */
-	uint8_t kind;	 /* enum vmmu_trace_kind */
-	uint8_t level;	 /* enum vmmu_level, where it applies */
-	uint8_t space;	 /* address space, where it applies */
-	uint32_t vcpu;	 /* index of the vCPU, UINT32_MAX: another thread */
+	uint8_t kind;    /* enum vmmu_trace_kind */
+	uint8_t level;   /* enum vmmu_level, where it applies */
+	uint8_t space;   /* address space, where it applies */
+	uint32_t vcpu;   /* index of the vCPU, UINT32_MAX: another thread */
 	uint64_t number; /* counts up per VM: order, and proof that none is missing */
 	uint64_t a, b, c;
 };

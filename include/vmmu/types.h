@@ -54,11 +54,11 @@ enum vmmu_access {
 	VMMU_ACCESS_EXEC = 1u << 2,
 };
 
-#define VMMU_SPACES_MAX 2u     /* guest-physical address spaces of a VM: 0 normal, 1 SMM */
-#define VMMU_SLOTS_MAX 32764u  /* slots of one address space */
-#define VMMU_LEAF_SIZES 3u     /* 4K, 2M, 1G */
+#define VMMU_SPACES_MAX 2u    /* guest-physical address spaces of a VM: 0 normal, 1 SMM */
+#define VMMU_SLOTS_MAX 32764u /* slots of one address space */
+#define VMMU_LEAF_SIZES 3u    /* 4K, 2M, 1G */
 
-struct vmmu_vm;	  /* one virtual machine's memory */
+struct vmmu_vm;   /* one virtual machine's memory */
 struct vmmu_vcpu; /* one virtual CPU's view of it */
 
 static inline vmmu_gfn_t vmmu_gpa_to_gfn(vmmu_gpa_t gpa)

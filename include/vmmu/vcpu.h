@@ -13,9 +13,9 @@ extern "C" {
 /* What the hardware needs at the next guest entry. */
 struct vmmu_entry {
 	vmmu_hpa_t root;     /* physical address of the top table: nCR3, or EPTP bits 51:12 */
-	uint64_t eptp;	     /* EPT: the complete EPT pointer; NPT: 0 */
+	uint64_t eptp;       /* EPT: the complete EPT pointer; NPT: 0 */
 	unsigned root_level; /* 4 or 5 */
-	bool flush;	     /* drop all cached translations of this vCPU before running:
+	bool flush;          /* drop all cached translations of this vCPU before running:
 			      * a new ASID or TLB_CONTROL (SVM), INVEPT single-context (VMX) */
 };
 

@@ -13,26 +13,26 @@ extern "C" {
 
 /* What the hardware walks. */
 enum vmmu_format {
-	VMMU_FORMAT_NPT = 1, /* AMD nested paging, long-mode tables */
-	VMMU_FORMAT_EPT = 2, /* Intel extended page tables */
+	VMMU_FORMAT_NPT = 1,    /* AMD nested paging, long-mode tables */
+	VMMU_FORMAT_EPT = 2,    /* Intel extended page tables */
 	VMMU_FORMAT_SHADOW = 3, /* no nested paging: see shadow.h */
 };
 
 struct vmmu_vm_config {
 	enum vmmu_format format;
-	unsigned root_level;	   /* 4 or 5 levels of tables */
-	unsigned physical_bits;	   /* host MAXPHYADDR, CPUID 80000008.EAX[7:0]: 32..52 */
-	enum vmmu_level max_leaf;  /* largest leaf the CPU and the embedder allow, 4K..1G */
-	unsigned spaces;	   /* guest-physical address spaces, 1 or 2 */
-	unsigned prefetch;	   /* frames installed per 4K fault: 1 (none), 2, 4 .. 32; 0 = 8.
-				    * The first 4K fault after one with a huge leaf installs 1 */
-	bool no_accessed_dirty;	   /* EPT without accessed and dirty flags */
-	bool no_mmio_entries;	   /* never remember device frames in the tables */
-	bool zap_all_on_delete;	   /* a slot's end withdraws every translation of the VM,
-				    * not only the slot's own */
-	uint64_t table_quota;	   /* shadow: tables kept at most, but for what is in use; 0: one
-				    * for each 50 frames of the slots, 64 at least */
-	void *cookie;		   /* handed back in struct vmmu_flush */
+	unsigned root_level;      /* 4 or 5 levels of tables */
+	unsigned physical_bits;   /* host MAXPHYADDR, CPUID 80000008.EAX[7:0]: 32..52 */
+	enum vmmu_level max_leaf; /* largest leaf the CPU and the embedder allow, 4K..1G */
+	unsigned spaces;          /* guest-physical address spaces, 1 or 2 */
+	unsigned prefetch;        /* frames installed per 4K fault: 1 (none), 2, 4 .. 32; 0 = 8.
+				   * The first 4K fault after one with a huge leaf installs 1 */
+	bool no_accessed_dirty;   /* EPT without accessed and dirty flags */
+	bool no_mmio_entries;     /* never remember device frames in the tables */
+	bool zap_all_on_delete;   /* a slot's end withdraws every translation of the VM,
+				   * not only the slot's own */
+	uint64_t table_quota;     /* shadow: tables kept at most, but for what is in use; 0: one
+				   * for each 50 frames of the slots, 64 at least */
+	void *cookie;             /* handed back in struct vmmu_flush */
 };
 
 /**
@@ -117,12 +117,15 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_zap_all(struct vmmu_vm *vm);
 /**
  * vmmu_zap_all_fast() - the same in constant time, whatever is mapped: when this returns no vCPU
  * uses what was there; the tables wait for vmmu_work() to be taken apart and given back.
- * Context, Return: as vmmu_invalidate_begin(). Shadow paging: does all the work itself.
+ * Shadow paging: the more vCPUs, the longer; until they are taken apart the old tables count for
+ * the quota, and the frames that they mirror stay read-only.
+ * Context, Return: as vmmu_invalidate_begin().
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_zap_all_fast(struct vmmu_vm *vm);
 
 /**
- * vmmu_work() - do a piece of what waits: take apart @tables tables of the lowest level at most.
+ * vmmu_work() - do a piece of what waits: take apart @tables tables of the lowest level at most
+ * (shadow paging: @tables tables).
  * For a thread in the background, while vCPUs run and fault; lets them in between. Several
  * threads may call it. Without it the tables go when vmmu_zap_all() or vmmu_vm_destroy() is called.
  * Context: any thread, not from a callback. Return: true if more waits.

@@ -13,11 +13,11 @@ extern "C" {
 #endif
 
 enum vmmu_paging_mode {
-	VMMU_PAGING_OFF,     /* CR0.PG = 0: linear = physical, 32 bits */
-	VMMU_PAGING_32BIT,   /* two levels, 4-byte entries */
-	VMMU_PAGING_PAE,     /* three levels, 8-byte entries, PDPTEs in registers */
-	VMMU_PAGING_4LEVEL,  /* long mode */
-	VMMU_PAGING_5LEVEL,  /* long mode with CR4.LA57 */
+	VMMU_PAGING_OFF,    /* CR0.PG = 0: linear = physical, 32 bits */
+	VMMU_PAGING_32BIT,  /* two levels, 4-byte entries */
+	VMMU_PAGING_PAE,    /* three levels, 8-byte entries, PDPTEs in registers */
+	VMMU_PAGING_4LEVEL, /* long mode */
+	VMMU_PAGING_5LEVEL, /* long mode with CR4.LA57 */
 };
 
 /* What a paging mode comes down to; see vmmu_walk_prepare(). */
@@ -29,16 +29,16 @@ struct vmmu_walk_rules {
 struct vmmu_paging {
 	enum vmmu_paging_mode mode;
 	uint64_t cr3;
-	uint64_t pdpte[4];	/* PAE: the four loaded entries */
+	uint64_t pdpte[4];      /* PAE: the four loaded entries */
 	unsigned physical_bits; /* guest MAXPHYADDR */
-	uint32_t pkru;		/* with @pke */
-	bool nx;		/* EFER.NXE */
-	bool wp;		/* CR0.WP */
-	bool pse;		/* CR4.PSE (32-bit mode only) */
-	bool pse36;		/* 4M pages may lie above 4G */
-	bool smep, smap, pke;	/* CR4 bits */
-	bool huge_1g;		/* CPUID: 1G pages */
-	bool amd;		/* AMD's reserved bits in upper entries */
+	uint32_t pkru;          /* with @pke */
+	bool nx;                /* EFER.NXE */
+	bool wp;                /* CR0.WP */
+	bool pse;               /* CR4.PSE (32-bit mode only) */
+	bool pse36;             /* 4M pages may lie above 4G */
+	bool smep, smap, pke;   /* CR4 bits */
+	bool huge_1g;           /* CPUID: 1G pages */
+	bool amd;               /* AMD's reserved bits in upper entries */
 	/* By vmmu_walk_prepare(), of the same values of everything but cr3, pdpte and pkru;
 	 * NULL: worked out at each walk. */
 	const struct vmmu_walk_rules *rules;
@@ -47,10 +47,10 @@ struct vmmu_paging {
 enum vmmu_walk_flags {
 	VMMU_WALK_WRITE = 1u << 0,
 	VMMU_WALK_FETCH = 1u << 1,
-	VMMU_WALK_USER = 1u << 2,     /* CPL 3 */
-	VMMU_WALK_AC = 1u << 3,	      /* EFLAGS.AC set: SMAP lets explicit accesses pass */
-	VMMU_WALK_IMPLICIT = 1u << 4, /* supervisor access to a system structure: AC is ignored */
-	VMMU_WALK_NO_UPDATE = 1u << 5,/* look only: leave accessed and dirty bits alone */
+	VMMU_WALK_USER = 1u << 2,      /* CPL 3 */
+	VMMU_WALK_AC = 1u << 3,        /* EFLAGS.AC set: SMAP lets explicit accesses pass */
+	VMMU_WALK_IMPLICIT = 1u << 4,  /* supervisor access to a system structure: AC is ignored */
+	VMMU_WALK_NO_UPDATE = 1u << 5, /* look only: leave accessed and dirty bits alone */
 };
 
 /* Page-fault error code bits, as the CPU pushes them. */
@@ -64,10 +64,10 @@ enum vmmu_pf_bits {
 };
 
 enum vmmu_walk_status {
-	VMMU_WALK_OK,	  /* translated */
-	VMMU_WALK_FAULT,  /* the guest gets #PF with result.error_code at the linear address */
+	VMMU_WALK_OK,    /* translated */
+	VMMU_WALK_FAULT, /* the guest gets #PF with result.error_code at the linear address */
 	VMMU_WALK_NOT_CANONICAL, /* long mode: #GP or #SS instead of a walk */
-	VMMU_WALK_UNREADABLE, /* a table lies where there is no memory: result.table_gpa */
+	VMMU_WALK_UNREADABLE,    /* a table lies where there is no memory: result.table_gpa */
 };
 
 /* How the walker reads and updates the guest's tables. */
@@ -91,13 +91,13 @@ struct vmmu_walk_step {
 };
 
 struct vmmu_walk_result {
-	vmmu_gpa_t gpa;		/* OK: where the address lies */
-	uint64_t page_bytes;	/* OK: size of the guest's page */
+	vmmu_gpa_t gpa;                  /* OK: where the address lies */
+	uint64_t page_bytes;             /* OK: size of the guest's page */
 	bool writable, user, executable; /* OK: rights of the page, all levels combined */
-	uint8_t protection_key;	/* OK: of the leaf, user pages with pke */
-	uint32_t error_code;	/* FAULT: enum vmmu_pf_bits */
-	vmmu_gpa_t table_gpa;	/* UNREADABLE: the entry that could not be read */
-	unsigned levels;	/* entries read; [0] is the top one */
+	uint8_t protection_key;          /* OK: of the leaf, user pages with pke */
+	uint32_t error_code;             /* FAULT: enum vmmu_pf_bits */
+	vmmu_gpa_t table_gpa;            /* UNREADABLE: the entry that could not be read */
+	unsigned levels;                 /* entries read; [0] is the top one */
 	struct vmmu_walk_step step[VMMU_WALK_LEVELS_MAX];
 };
 

@@ -188,6 +188,23 @@ static void take_defaults(struct shadow_options *o, unsigned vcpus)
 		o->run_level = SIM_LEVEL_4K;
 }
 
+static bool port_should_yield(void *host)
+{
+	const struct shadow_vm *svm = host;
+
+	return svm->on_pause != NULL;
+}
+
+static void port_yield(void *host)
+{
+	struct shadow_vm *svm = host;
+
+	if (svm->locks_held)
+		sim_violation(svm->machine, "yield with a lock held");
+	if (svm->on_pause)
+		svm->on_pause(svm, svm->hook_context);
+}
+
 static void fill_port(struct shadow_vm *svm)
 {
 	svm->port = (struct vmmu_port){
@@ -200,6 +217,8 @@ static void fill_port(struct shadow_vm *svm)
 		.guest_map = port_guest_map,
 		.page_dirty = port_dirty,
 		.log = port_log,
+		.should_yield = port_should_yield,
+		.yield = port_yield,
 		.locks = svm->options.own_locks ? &counting_locks : NULL,
 	};
 }

@@ -61,6 +61,8 @@ struct shadow_vm {
 	/* Called when the library asks for a guest frame's address: the moments at which it reads
 	 * the guest's tables. What other vCPUs do then they do in the middle of a fault. */
 	void (*on_guest_map)(struct shadow_vm *svm, void *context);
+	/* Called in each pause of a long operation, if set: then every chance to pause is taken. */
+	void (*on_pause)(struct shadow_vm *svm, void *context);
 	void *hook_context;
 	bool raced; /* the hook changed memory: the access under way may see it or not */
 	uint8_t *dirty_frame, *written_frame; /* one byte a host frame of RAM */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/engines.h"
 
+#include "shadow/forget.h"
 #include "vm.h"
 
 static bool is_shadow(const struct vmmu_vm *vm)
@@ -21,7 +22,7 @@ void vmmu_slots_release(struct vmmu_vm *vm) VMMU_NO_ANALYSIS
 void vmmu_zap_space(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
 {
 	if (is_shadow(task->vm))
-		vmmu_frames_zap(task, space, range);
+		vmmu_frames_zap(task, space, range, VMMU_ITER_PAUSES);
 	else
 		vmmu_tdp_zap_space(task, space, range);
 }
@@ -36,7 +37,7 @@ void vmmu_zap_slot(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range
 void vmmu_invalidate_everything(struct vmmu_task *task)
 {
 	if (is_shadow(task->vm))
-		vmmu_shades_zap_all(task);
+		vmmu_shades_forget(task);
 	else
 		vmmu_tdp_invalidate_all(task);
 }
@@ -50,10 +51,17 @@ void vmmu_zap_hole(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range
 
 void vmmu_zap_everything(struct vmmu_task *task)
 {
-	if (is_shadow(task->vm))
-		vmmu_shades_zap_all(task);
-	else
+	if (!is_shadow(task->vm)) {
 		vmmu_tdp_zap_all(task);
+		return;
+	}
+	vmmu_shades_forget(task);
+	vmmu_shades_zap_obsolete(task);
+}
+
+bool vmmu_take_apart(struct vmmu_task *task, uint64_t tables)
+{
+	return is_shadow(task->vm) ? vmmu_shadow_work(task, tables) : vmmu_tdp_work(task, tables);
 }
 
 enum vmmu_error vmmu_load_root(struct vmmu_vcpu *vcpu)

@@ -22,6 +22,9 @@ void vmmu_invalidate_everything(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_l
 void vmmu_zap_hole(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 void vmmu_zap_everything(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
+/* Some of what vmmu_invalidate_everything() left, by lowest tables (shadow paging: by tables).
+ * Return: true if more is left. */
+bool vmmu_take_apart(struct vmmu_task *task, uint64_t tables) VMMU_EXCLUDES(vmmu_mmu_lock);
 /* Have the root that the vCPU must run on. Context: its thread, no locks. */
 enum vmmu_error vmmu_load_root(struct vmmu_vcpu *vcpu);
 /* No entry allows these kinds of access to the frames any more, in any space. Short ranges. */

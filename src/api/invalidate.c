@@ -202,7 +202,7 @@ enum vmmu_error vmmu_zap_all_fast(struct vmmu_vm *vm)
 bool vmmu_work(struct vmmu_vm *vm, uint64_t tables)
 {
 	struct vmmu_task task = task_of_vm(vm);
-	bool more = vmmu_tdp_work(&task, tables ? tables : 1);
+	bool more = vmmu_take_apart(&task, tables ? tables : 1);
 
 	vmmu_table_collect(vm);
 	return more;

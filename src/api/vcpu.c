@@ -101,35 +101,55 @@ uint32_t vmmu_vcpu_index(const struct vmmu_vcpu *vcpu)
 	return vcpu->index;
 }
 
-enum vmmu_error vmmu_vcpu_enter(struct vmmu_vcpu *vcpu, struct vmmu_entry *entry)
+/* Running from here on, for those who withdraw: the swap comes before every look at what they may
+ * have changed. Pairs with flush() in debt.c. False: it has no root to run on, and does not. */
+static inline bool try_enter(struct vmmu_vcpu *vcpu)
 {
 	struct vmmu_vm *vm = vcpu->vm;
-	uint64_t stamp;
 
-	for (;;) {
-		enum vmmu_error error;
+	if (VMMU_UNLIKELY(atomic_swap(&vcpu->in_guest, 1)))
+		vmmu_panic(vm, "vmmu_vcpu_enter() without vmmu_vcpu_leave()");
+	if (VMMU_LIKELY(root_fits(vcpu)) && VMMU_LIKELY(!vm_is_dead(vm)))
+		return true;
+	atomic_put_release(&vcpu->in_guest, 0);
+	return false;
+}
 
-		stamp = VMMU_MUTANT(STAMP_EARLY) ? atomic_get_ordered(&vm->flush_stamp) : 0;
-		/* Running from here on, for those who withdraw: the swap comes before every look
-		 * at what they may have changed. Pairs with flush() in debt.c. */
-		if (VMMU_UNLIKELY(atomic_swap(&vcpu->in_guest, 1)))
-			vmmu_panic(vm, "vmmu_vcpu_enter() without vmmu_vcpu_leave()");
-		if (VMMU_LIKELY(root_fits(vcpu)) && VMMU_LIKELY(!vm_is_dead(vm)))
-			break;
-		atomic_put_release(&vcpu->in_guest, 0);
-		error = vmmu_load_root(vcpu);
-		if (error != VMMU_OK)
-			return error;
-	}
-	if (!VMMU_MUTANT(STAMP_EARLY))
-		stamp = atomic_get_ordered(&vm->flush_stamp);
-	if (VMMU_UNLIKELY(vcpu->shadow.own))
-		vmmu_shadow_fill_pdptes(vcpu);
+static inline enum vmmu_error say_what_to_load(struct vmmu_vcpu *vcpu, struct vmmu_entry *entry,
+					       uint64_t stamp)
+{
 	*entry = vcpu->entry;
 	entry->flush = vcpu->must_flush || stamp != vcpu->flush_seen;
 	vcpu->must_flush = false;
 	vcpu->flush_seen = stamp;
+	if (VMMU_UNLIKELY(vcpu->shadow.own))
+		vmmu_shadow_fill_pdptes(vcpu);
 	return VMMU_OK;
+}
+
+/* Apart, so that other entries need no stack frame. */
+static __attribute__((noinline)) enum vmmu_error enter_on_new_root(struct vmmu_vcpu *vcpu,
+								   struct vmmu_entry *entry)
+{
+	do {
+		enum vmmu_error error = vmmu_load_root(vcpu);
+
+		if (error != VMMU_OK)
+			return error;
+	} while (!try_enter(vcpu));
+	return say_what_to_load(vcpu, entry, atomic_get_ordered(&vcpu->vm->flush_stamp));
+}
+
+enum vmmu_error vmmu_vcpu_enter(struct vmmu_vcpu *vcpu, struct vmmu_entry *entry)
+{
+	const struct vmmu_vm *vm = vcpu->vm;
+	uint64_t stamp = VMMU_MUTANT(STAMP_EARLY) ? atomic_get_ordered(&vm->flush_stamp) : 0;
+
+	if (VMMU_UNLIKELY(!try_enter(vcpu)))
+		return enter_on_new_root(vcpu, entry);
+	if (!VMMU_MUTANT(STAMP_EARLY))
+		stamp = atomic_get_ordered(&vm->flush_stamp);
+	return say_what_to_load(vcpu, entry, stamp);
 }
 
 void vmmu_vcpu_leave(struct vmmu_vcpu *vcpu)

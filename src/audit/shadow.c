@@ -86,6 +86,8 @@ static void check_table(struct vmmu_auditor *a, struct vmmu_shade *s, unsigned i
 	child = shade_of(sp);
 	if (!list_holds(child->parents, link_of(s, index)))
 		vmmu_audit_entry(a, 6, "a table does not know an entry that points to it", at);
+	if (child->generation != s->generation)
+		vmmu_audit_entry(a, 7, "a table that was forgotten is linked", at);
 	if (sp->role.level + 1u != s->sp.role.level || sp->role.space != s->sp.role.space ||
 	    sp->role.mode != s->sp.role.mode || (sp->role.access & ~s->sp.role.access))
 		vmmu_audit_entry(a, 7, "a table is linked where its role does not belong", at);
@@ -155,7 +157,7 @@ void vmmu_audit_shade(struct vmmu_auditor *a, struct vmmu_sp *sp)
 	if (marks != s->unsync_count)
 		vmmu_audit_numbers(a, 16, "marks for unsync tables", s->unsync_count, marks);
 	for (const struct vmmu_shade *m = s->same_frame; m; m = m->same_frame)
-		if (m->sp.role.word == sp->role.word)
+		if (m->sp.role.word == sp->role.word && m->generation == s->generation)
 			vmmu_audit_numbers(a, 7, "two tables of one frame and role", sp->gfn.n,
 					   m->sp.gfn.n);
 	/* Whatever says that it points here does. */

@@ -68,12 +68,28 @@ void vmmu_rwlock_release_shared(struct vmmu_rwlock *lock, const struct vmmu_port
 		(void)atomic_plus(&lock->state, (uint64_t)-1);
 }
 
+static inline bool is_shared_by(const struct vmmu_reader *r)
+{
+	return atomic_get_ordered(&r->in) & VMMU_READER_SHARES;
+}
+
 /* No thread is counted, and no vCPU comes in any more: wait for those that are in. */
-static void wait_for_readers(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
+static __attribute__((noinline)) void wait_for_readers(struct vmmu_rwlock *lock,
+						       const struct vmmu_port *port, void *host)
 {
 	for (struct vmmu_reader *r = lock->readers; r; r = r->next)
-		while (atomic_get_ordered(&r->in) & VMMU_READER_SHARES)
+		while (is_shared_by(r))
 			vmmu_relax(port, host);
+}
+
+/* Is there one of those? */
+static inline bool has_readers(const struct vmmu_rwlock *lock)
+{
+	const struct vmmu_reader *r = lock->readers;
+
+	while (r && !is_shared_by(r))
+		r = r->next;
+	return r != NULL;
 }
 
 /*
@@ -87,13 +103,11 @@ static void step_aside(struct vmmu_rwlock *lock)
 		__builtin_ia32_pause();
 }
 
-void vmmu_rwlock_acquire(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
+/* Somebody has it, or was here before. */
+static __attribute__((noinline)) void acquire_wanted(struct vmmu_rwlock *lock,
+						     const struct vmmu_port *port, void *host)
 {
-	if (VMMU_UNLIKELY(lock->foreign != NULL)) {
-		port->locks->acquire_exclusive(host, lock->foreign);
-		return;
-	}
-	if (VMMU_UNLIKELY(atomic_get(&lock->state) == VMMU_RWLOCK_WANTED))
+	if (atomic_get(&lock->state) == VMMU_RWLOCK_WANTED)
 		step_aside(lock);
 	for (;;) {
 		uint64_t seen = atomic_get(&lock->state);
@@ -108,6 +122,19 @@ void vmmu_rwlock_acquire(struct vmmu_rwlock *lock, const struct vmmu_port *port,
 		vmmu_relax(port, host);
 	}
 	wait_for_readers(lock, port, host);
+}
+
+void vmmu_rwlock_acquire(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
+{
+	uint64_t seen = 0;
+
+	/* Each way ends in one call at most: the common one, without any, needs no stack frame. */
+	if (VMMU_UNLIKELY(lock->foreign != NULL))
+		port->locks->acquire_exclusive(host, lock->foreign);
+	else if (VMMU_UNLIKELY(!atomic_cas(&lock->state, &seen, VMMU_RWLOCK_WRITER)))
+		acquire_wanted(lock, port, host);
+	else if (VMMU_UNLIKELY(has_readers(lock)))
+		wait_for_readers(lock, port, host);
 }
 
 void vmmu_rwlock_release(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)

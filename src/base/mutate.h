@@ -58,6 +58,8 @@
 	X(TRACK_LATE, "shadow tables follow a write before clients hear of it")
 
 #define VMMU_SHADOW_MUTANTS(X)                                                                     \
+	X(FORGET_FINDS, "tables that were forgotten all at once are found again")                  \
+	X(FORGET_KEEPS_ROOTS, "vCPUs go on with the roots that were forgotten")                    \
 	X(SYNC_SKIPPED, "MOV to CR3 brings no table up to date")                                   \
 	X(SYNC_WRITABLE, "a table that is brought up to date stays writable to the guest")         \
 	X(KEEP_UNSYNCED, "MOV to CR3 that keeps translations never brings a table up to date")     \

@@ -38,6 +38,8 @@ void vmmu_debt_add(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range
 
 void vmmu_debt_add_everything(struct vmmu_task *task)
 {
+	if (task->debt.out_of_reach)
+		return;
 	task->debt.owed = true;
 	task->debt.everything = true;
 }
@@ -50,47 +52,57 @@ static bool somebody_is_in_guest(const struct vmmu_vm *vm)
 	return false;
 }
 
-static void flush(struct vmmu_task *task, const struct vmmu_debt *debt)
+static void flush_remote(struct vmmu_task *task)
 {
 	struct vmmu_vm *vm = task->vm;
+	const struct vmmu_flush request = {
+		.vm_cookie = vm->config.cookie,
+		.space = task->debt.space,
+		.range = task->debt.range,
+		.everything = task->debt.everything,
+	};
+
+	stat_add(task, VMMU_STAT_FLUSHES_REMOTE, 1);
+	vm->port->tlb_flush(vm->host, &request);
+}
+
+static void flush(struct vmmu_task *task)
+{
+	struct vmmu_debt *debt = &task->debt;
 
 	if (!VMMU_MUTANT(SKIP_STAMP))
-		(void)atomic_plus(&vm->flush_stamp, 1); /* pairs with vmmu_vcpu_enter() */
-	if (somebody_is_in_guest(vm) && !VMMU_MUTANT(SKIP_FLUSH)) {
-		struct vmmu_flush request = {
-			.vm_cookie = vm->config.cookie,
-			.space = debt->space,
-			.range = debt->range,
-			.everything = debt->everything,
-		};
-
-		stat_add(task, VMMU_STAT_FLUSHES_REMOTE, 1);
-		vm->port->tlb_flush(vm->host, &request);
-	}
+		(void)atomic_plus(&task->vm->flush_stamp, 1); /* pairs with vmmu_vcpu_enter() */
+	if (somebody_is_in_guest(task->vm) && !VMMU_MUTANT(SKIP_FLUSH))
+		flush_remote(task);
 	stat_add(task, VMMU_STAT_FLUSHES, 1);
 	trace(task, VMMU_TRACE_FLUSH, 0, debt->range.start.n, debt->range.end.n, debt->everything);
+	debt->owed = false;
+	debt->everything = false;
+	debt->space = 0;
+	debt->range = (struct vmmu_gfn_range){.start = {0}, .end = {0}};
+}
+
+/* The flush before: a table must not be freed while a CPU may walk it. */
+static __attribute__((noinline)) void retire(struct vmmu_task *task)
+{
+	struct vmmu_sp *sp = task->debt.unlinked;
+
+	task->debt.unlinked = NULL;
+	while (sp) {
+		struct vmmu_sp *next = sp->next;
+
+		vmmu_table_retire(task, sp);
+		sp = next;
+	}
 }
 
 /* Context: mmu lock, either mode (the list of vCPUs stands still). */
-static void pay(struct vmmu_task *task)
-{
-	struct vmmu_debt debt = task->debt;
-
-	task->debt = (struct vmmu_debt){.out_of_reach = debt.out_of_reach};
-	if (debt.owed)
-		flush(task, &debt);
-	while (debt.unlinked) {
-		struct vmmu_sp *sp = debt.unlinked;
-
-		debt.unlinked = sp->next;
-		vmmu_table_retire(task, sp);
-	}
-}
-
 static inline void pay_if_owed(struct vmmu_task *task)
 {
-	if (VMMU_UNLIKELY(task->debt.owed || task->debt.unlinked))
-		pay(task);
+	if (task->debt.owed)
+		flush(task);
+	if (VMMU_UNLIKELY(task->debt.unlinked != NULL))
+		retire(task);
 }
 
 void vmmu_reading_begin(struct vmmu_task *task) VMMU_NO_ANALYSIS
@@ -114,18 +126,29 @@ static inline bool is_announced(const struct vmmu_task *task)
 	return VMMU_LIKELY(task->vcpu != NULL) && VMMU_LIKELY(!task->vm->mmu_lock.foreign);
 }
 
+/* Apart, so that a vCPU which finds the lock open needs no stack frame. */
+static __attribute__((noinline)) void begin_shared_slow(struct vmmu_task *task) VMMU_NO_ANALYSIS
+{
+	struct vmmu_vm *vm = task->vm;
+
+	if (!is_announced(task)) {
+		vmmu_rwlock_acquire_shared(&vm->mmu_lock, vm->port, vm->host);
+		vmmu_reading_begin(task);
+		return;
+	}
+	do
+		vmmu_rwlock_wait_open(&vm->mmu_lock, vm->port, vm->host);
+	while (!vmmu_epoch_enter_sharing(&vm->epoch, &task->vcpu->reader, &vm->mmu_lock));
+}
+
 void vmmu_section_begin_shared(struct vmmu_task *task) VMMU_NO_ANALYSIS
 {
 	struct vmmu_vm *vm = task->vm;
 
-	if (is_announced(task)) {
-		while (VMMU_UNLIKELY(
-			!vmmu_epoch_enter_sharing(&vm->epoch, &task->vcpu->reader, &vm->mmu_lock)))
-			vmmu_rwlock_wait_open(&vm->mmu_lock, vm->port, vm->host);
-		return;
-	}
-	vmmu_rwlock_acquire_shared(&vm->mmu_lock, vm->port, vm->host);
-	vmmu_reading_begin(task);
+	if (VMMU_UNLIKELY(!is_announced(task)) ||
+	    VMMU_UNLIKELY(
+		    !vmmu_epoch_enter_sharing(&vm->epoch, &task->vcpu->reader, &vm->mmu_lock)))
+		begin_shared_slow(task);
 }
 
 void vmmu_section_end_shared(struct vmmu_task *task) VMMU_NO_ANALYSIS

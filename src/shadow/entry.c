@@ -349,7 +349,7 @@ void vmmu_frames_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uin
 {
 	for (unsigned space = 0; space < task->vm->config.spaces; space++) {
 		if (kinds & VMMU_ACCESS_READ) {
-			vmmu_frames_zap(task, space, range);
+			vmmu_frames_zap(task, space, range, VMMU_ITER_HOLDS);
 			continue;
 		}
 		for (vmmu_gfn_t gfn = range.start; gfn.n < range.end.n; gfn.n++)
@@ -357,7 +357,8 @@ void vmmu_frames_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uin
 	}
 }
 
-void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
+void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range,
+		     enum vmmu_iter_pause pauses)
 {
 	for (unsigned level = 1; level <= 3; level++) {
 		struct vmmu_framemap *map = &task->vm->frames[space].rmap[level - 1];
@@ -371,6 +372,8 @@ void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_ran
 			while (cell && *cell && !vm_is_dead(task->vm))
 				vmmu_shade_clear(task, link_shade(*link_cell(cell)),
 						 link_index(*link_cell(cell)));
+			if (pauses == VMMU_ITER_PAUSES)
+				(void)vmmu_section_pause(task);
 		}
 	}
 }

@@ -317,18 +317,18 @@ static enum vmmu_outcome guard(struct vmmu_vcpu *vcpu, vmmu_gva_t gva, uint32_t 
 enum vmmu_outcome vmmu_shadow_fault(struct vmmu_vcpu *vcpu, vmmu_gva_t gva, uint32_t error_code,
 				    uint32_t flags, struct vmmu_shadow_result *result)
 {
-	struct shadow_fault f;
 	enum vmmu_outcome outcome;
+	struct shadow_fault f;
 
-	/* One by one: the marks, which few faults have, need not be cleared. */
+	/* Field by field: most faults need no more, and clearing the rest would cost them. */
 	f.task = &vcpu->task;
 	f.vcpu = vcpu;
 	f.gva = gva;
 	f.flags = flags & (VMMU_WALK_USER | VMMU_WALK_AC | VMMU_WALK_IMPLICIT);
-	f.reserved = error_code & VMMU_PF_RESERVED; /* not every CPU says with it: present */
+	/* Not every CPU says with it that the entry is present. */
+	f.reserved = error_code & VMMU_PF_RESERVED;
 	f.result = result;
 	f.marks.count = 0;
-	f.waits = false;
 	*result = (struct vmmu_shadow_result){.level = VMMU_LEVEL_NONE};
 	if (error_code & VMMU_PF_WRITE)
 		f.flags |= VMMU_WALK_WRITE;

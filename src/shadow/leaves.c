@@ -36,6 +36,7 @@ void vmmu_leaves_prepare(const struct vmmu_vm *vm, struct vmmu_shade *s)
 void vmmu_leaves_begin(struct vmmu_leaves *l, struct vmmu_task *task, struct vmmu_shade *s)
 {
 	const struct vmmu_vm *vm = task->vm;
+	unsigned space = s->sp.role.space;
 
 	l->task = task;
 	l->s = s;
@@ -47,6 +48,9 @@ void vmmu_leaves_begin(struct vmmu_leaves *l, struct vmmu_task *task, struct vmm
 	l->where = VMMU_SPTE_ADDRESS_MASK | vm->fmt.memtype_mask;
 	l->watched = vm->port->page_dirty || vm->port->trace;
 	l->tracked = vm_tracks(vm);
+	/* Taking away pauses: then there are leaves that are on their way out. */
+	l->copies = !(vm->invalidations.frames[space].active | vm->invalidations.host.active) &&
+		    !(atomic_get(&vm->spaces[space].generation) & VMMU_GENERATION_IN_PROGRESS);
 	l->region = l->gone_region = l->tables_region = VMMU_LEAVES_NO_REGION;
 	l->slot.count = 0;
 	l->block = l->block_count = 0;

@@ -27,6 +27,7 @@ struct vmmu_leaves {
 	uint64_t where;  /* what leaves of the same frame have in common: page and memory type */
 	bool watched;    /* somebody is told of each change */
 	bool tracked;    /* clients track frames */
+	bool copies;     /* nothing is being taken away: what is mapped may be */
 	/* Cells of 512 frames; NULL: none were made. */
 	uint64_t region, tables_region;
 	uint64_t *rmap, *tables;
@@ -104,7 +105,7 @@ uint64_t vmmu_leaves_complete(struct vmmu_leaves *l, vmmu_gfn_t gfn, uint64_t wa
 static inline uint64_t leaves_complete(struct vmmu_leaves *l, vmmu_gfn_t gfn, uint64_t head,
 				       uint64_t want) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
-	uint64_t to = head ? leaves_copy(l, head, want) : 0;
+	uint64_t to = head && VMMU_LIKELY(l->copies) ? leaves_copy(l, head, want) : 0;
 
 	return to ? to : vmmu_leaves_complete(l, gfn, want);
 }

@@ -57,6 +57,7 @@ static struct vmmu_shade *own_root(struct vmmu_task *task, union vmmu_role role)
 {
 	struct vmmu_shade *s = shade_of(vmmu_table_new(task, (vmmu_gfn_t){0}, role));
 
+	s->generation = task->vm->shades.generation;
 	s->sp.users = 1;
 	vmmu_table_set_live(task, &s->sp);
 	task->vcpu->shadow.own = true;
@@ -326,14 +327,15 @@ void vmmu_shadow_forget_gva(struct vmmu_task *task, vmmu_gva_t gva)
 	}
 }
 
-bool vmmu_shadow_would_forget(struct vmmu_task *task, vmmu_gva_t gva)
+bool vmmu_shadow_would_forget(struct vmmu_task *task, vmmu_gva_t gva,
+			      const struct vmmu_shade *lowest)
 {
 	const struct vmmu_vcpu *vcpu = task->vcpu;
 	vmmu_gfn_t page = {gva.addr >> VMMU_PAGE_SHIFT};
 	unsigned index = gfn_index(page, VMMU_LEVEL_4K);
-	struct vmmu_shade *s = shade_lowest(task, gva);
+	struct vmmu_shade *s;
 
-	if (s && s->unsync && shade_is_filled(s, index))
+	if (lowest->unsync && shade_is_filled(lowest, index))
 		return true;
 	for (unsigned i = 0; i < known_roots(vcpu); i++) {
 		s = other_root(vcpu, &vcpu->shadow.known[i]);

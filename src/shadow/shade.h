@@ -32,6 +32,7 @@
 #include "page/table.h"
 #include "slot/framemap.h"
 #include "slot/slots.h"
+#include "tdp/iter.h"
 
 /* An entry of a table, as a number: list links. 0: end of list. */
 typedef struct {
@@ -54,6 +55,7 @@ struct vmmu_shade {
 	bool unsync;           /* the guest may write the table it mirrors */
 	bool zapped;           /* off all lists; kept for those who run on it */
 	vmmu_atomic_t writes;  /* emulated writes since it was last walked */
+	uint64_t generation;   /* const: of the VM's tables when it was made */
 	/* Where the mirrored frame is, found with as many invalidations begun; NULL: not known.
 	 * mmu lock, exclusive, to change. */
 	const uint8_t *frame;
@@ -214,8 +216,8 @@ void vmmu_frame_protect(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
 void vmmu_frames_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
 	VMMU_REQUIRES(vmmu_mmu_lock);
 /* Withdraw every leaf that maps a frame of the range. */
-void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
-	VMMU_REQUIRES(vmmu_mmu_lock);
+void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range,
+		     enum vmmu_iter_pause pauses) VMMU_REQUIRES(vmmu_mmu_lock);
 
 /* ---- table.c ---- */
 
@@ -233,10 +235,9 @@ struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union 
 	VMMU_REQUIRES(vmmu_mmu_lock);
 /* Off every list, all entries cleared; freed once no vCPU runs on it. */
 void vmmu_shade_zap(struct vmmu_task *task, struct vmmu_shade *s) VMMU_REQUIRES(vmmu_mmu_lock);
-/* All tables that mirror a frame of the range. */
+/* All tables that mirror a frame of the range. Pauses. */
 void vmmu_shades_zap_range(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
 	VMMU_REQUIRES(vmmu_mmu_lock);
-void vmmu_shades_zap_all(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
 /* Make room: oldest first, never one in use. */
 void vmmu_shades_reclaim(struct vmmu_task *task, uint64_t want) VMMU_REQUIRES(vmmu_mmu_lock);
 /* Does a frame of the huge page around @gfn hold tables of the guest? */

@@ -48,11 +48,13 @@ static inline bool wants_mark(const struct shadow_fault *f, const struct vmmu_sh
 
 	if (f->flags & VMMU_WALK_WRITE)
 		marks |= VMMU_GUEST_DIRTY;
+	if (!(marks & ~gpte))
+		return false;
 	update->gpa = vmmu_shade_gpte_gpa(s, index);
 	update->bytes = shade_gpte_bytes(s);
 	update->old = gpte;
 	update->value = gpte | marks;
-	return update->value != gpte;
+	return true;
 }
 
 /* Marks the entry as used. False: it is no longer @gpte, or cannot be written. */
@@ -339,5 +341,5 @@ bool vmmu_shadow_shared_way(struct shadow_fault *f, enum vmmu_outcome *outcome)
 		return shared_install(f, s, gpte);
 	}
 	*outcome = VMMU_OUTCOME_INJECT;
-	return is_guests(f, s) && !vmmu_shadow_would_forget(f->task, f->gva);
+	return is_guests(f, s) && !vmmu_shadow_would_forget(f->task, f->gva, s);
 }

@@ -20,7 +20,8 @@ struct vmmu_shade *vmmu_shade_find(struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmm
 {
 	struct vmmu_shade *s = vmmu_shade_first(vm, role.space, gfn);
 
-	while (s && s->sp.role.word != role.word)
+	while (s && (s->sp.role.word != role.word ||
+		     (shade_is_obsolete(vm, s) && !VMMU_MUTANT(FORGET_FINDS))))
 		s = s->same_frame;
 	return s;
 }
@@ -148,6 +149,7 @@ struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union 
 	if (!task->cache->count || !cells_make(task, gfn, role))
 		return NULL;
 	s = shade_of(vmmu_table_new(task, gfn, role));
+	s->generation = vm->shades.generation;
 	vmmu_leaves_prepare(vm, s);
 	vmmu_table_set_live(task, &s->sp);
 	head = cell_shade(vmmu_framemap_find(&vm->frames[role.space].tables, gfn.n));
@@ -214,13 +216,8 @@ void vmmu_shades_zap_range(struct vmmu_task *task, unsigned space, struct vmmu_g
 
 		while ((s = vmmu_shade_first(task->vm, space, (vmmu_gfn_t){key})) != NULL)
 			vmmu_shade_zap(task, s);
+		(void)vmmu_section_pause(task);
 	}
-}
-
-void vmmu_shades_zap_all(struct vmmu_task *task)
-{
-	while (task->vm->shades.oldest)
-		vmmu_shade_zap(task, task->vm->shades.oldest);
 }
 
 void vmmu_shades_reclaim(struct vmmu_task *task, uint64_t want)

@@ -33,10 +33,10 @@
 
 #include "decode.h"
 
-#define BUFFER_BYTES   16u
+#define BUFFER_BYTES 16u
 #define MISMATCHES_MAX 100u
-#define RANDOM_COUNT   1500000u
-#define COMPARED_MIN   5000000u
+#define RANDOM_COUNT 1500000u
+#define COMPARED_MIN 5000000u
 
 struct tally {
 	uint64_t compared; /* both accept, and all fields agree */
@@ -111,9 +111,9 @@ static unsigned register_number(ZydisRegister reg)
 static bool operand_size_means_something(const ZydisDecodedInstruction *z)
 {
 	static const ZydisISAExt integer[] = {
-	    ZYDIS_ISA_EXT_BASE,    ZYDIS_ISA_EXT_LONGMODE, ZYDIS_ISA_EXT_SVM,
-	    ZYDIS_ISA_EXT_INVPCID, ZYDIS_ISA_EXT_MOVBE,    ZYDIS_ISA_EXT_MONITOR,
-	    ZYDIS_ISA_EXT_RDTSCP,
+		ZYDIS_ISA_EXT_BASE,    ZYDIS_ISA_EXT_LONGMODE, ZYDIS_ISA_EXT_SVM,
+		ZYDIS_ISA_EXT_INVPCID, ZYDIS_ISA_EXT_MOVBE,    ZYDIS_ISA_EXT_MONITOR,
+		ZYDIS_ISA_EXT_RDTSCP,
 	};
 
 	/* Zydis follows AMD in near branches with 32-bit displacement only. */
@@ -281,7 +281,7 @@ static void compare_one(const uint8_t *bytes, enum emu_mode mode)
 	uint64_t before = total.mismatches;
 
 	z_status =
-	    ZydisDecoderDecodeInstruction(&decoders[mode], &context, bytes, BUFFER_BYTES, &z);
+		ZydisDecoderDecodeInstruction(&decoders[mode], &context, bytes, BUFFER_BYTES, &z);
 	if (!ZYAN_SUCCESS(z_status)) {
 		compare_refusal(bytes, &insn, status, z_status);
 		return;
@@ -318,28 +318,28 @@ static const struct prefixes {
 	uint8_t count;
 	uint8_t bytes[4];
 } prefix_sets[] = {
-    {0, {0}},
-    {1, {0x66}},
-    {1, {0x67}},
-    {1, {0xf3}},
-    {1, {0xf2}},
-    {1, {0x48}},
-    {1, {0x45}},
-    {2, {0x66, 0x4f}},
-    {2, {0x64, 0xf0}},
-    {3, {0x67, 0x66, 0xf3}},
-    {4, {0x26, 0xf2, 0x65, 0x42}},
-    {4, {0x65, 0x3e, 0xf3, 0x41}},
-    {3, {0x48, 0x66, 0x36}},
-    {3, {0xf3, 0xf2, 0x66}},
+	{0, {0}},
+	{1, {0x66}},
+	{1, {0x67}},
+	{1, {0xf3}},
+	{1, {0xf2}},
+	{1, {0x48}},
+	{1, {0x45}},
+	{2, {0x66, 0x4f}},
+	{2, {0x64, 0xf0}},
+	{3, {0x67, 0x66, 0xf3}},
+	{4, {0x26, 0xf2, 0x65, 0x42}},
+	{4, {0x65, 0x3e, 0xf3, 0x41}},
+	{3, {0x48, 0x66, 0x36}},
+	{3, {0xf3, 0xf2, 0x66}},
 };
 
 /* Openings of the opcode maps; the rest of a vector prefix is random. */
 static const struct prefixes map_openings[] = {
-    {0, {0}},
-    {1, {0x0f}},
-    {2, {0x0f, 0x38}},
-    {2, {0x0f, 0x3a}},
+	{0, {0}},
+	{1, {0x0f}},
+	{2, {0x0f, 0x38}},
+	{2, {0x0f, 0x3a}},
 };
 
 static void compare_opcode(enum emu_mode mode, const struct prefixes *prefixes,
@@ -511,13 +511,13 @@ static void set_up_decoders(void)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(every_opcode_with_every_modrm_agrees_with_zydis),
-	    cmocka_unit_test(every_sib_byte_agrees_with_zydis),
-	    cmocka_unit_test(vector_instructions_agree_with_zydis),
-	    cmocka_unit_test(random_bytes_agree_with_zydis),
-	    cmocka_unit_test(long_rows_of_prefixes_agree_with_zydis),
-	    cmocka_unit_test(a_cut_instruction_asks_for_more_bytes),
-	    cmocka_unit_test(enough_instructions_were_compared),
+		cmocka_unit_test(every_opcode_with_every_modrm_agrees_with_zydis),
+		cmocka_unit_test(every_sib_byte_agrees_with_zydis),
+		cmocka_unit_test(vector_instructions_agree_with_zydis),
+		cmocka_unit_test(random_bytes_agree_with_zydis),
+		cmocka_unit_test(long_rows_of_prefixes_agree_with_zydis),
+		cmocka_unit_test(a_cut_instruction_asks_for_more_bytes),
+		cmocka_unit_test(enough_instructions_were_compared),
 	};
 
 	if (argc == 3 && !strcmp(argv[1], "--seed"))

@@ -31,13 +31,13 @@
 #include "execute.h"
 #include "native.h"
 
-#define SCRATCH_BYTES  65536u
-#define SHAPES_MAX     2048u
+#define SCRATCH_BYTES 65536u
+#define SHAPES_MAX 2048u
 #define RUNS_PER_SHAPE 4000u
-#define RUNS_PER_OP    2000u /* at least so many must have been compared for each operation */
-#define RUNS_OF_SHAPE  100u  /* and for each shape */
-#define WINDOW_BYTES   2048u
-#define GS_BASE        0x12345678u
+#define RUNS_PER_OP 2000u  /* at least so many must have been compared for each operation */
+#define RUNS_OF_SHAPE 100u /* and for each shape */
+#define WINDOW_BYTES 2048u
+#define GS_BASE 0x12345678u
 
 #define FLAGS_COMPARED                                                                             \
 	(RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF | RFLAGS_DF)
@@ -78,10 +78,14 @@ static bool one_in(unsigned n)
 /* Values near the edges of the operand sizes are as likely as arbitrary ones. */
 static uint64_t random_operand(void)
 {
-	static const uint64_t edges[] = {
-	    0,          0x7f,       0x80,       0xff,      0x7fff,     0x8000, 0xffff,
-	    0x7fffffff, 0x80000000, UINT64_MAX, INT64_MAX, UINT32_MAX, 1,      UINT64_C(1) << 63,
-	    0xffffff80, 0xf};
+	static const uint64_t edges[] = {0,          0x7f,
+					 0x80,       0xff,
+					 0x7fff,     0x8000,
+					 0xffff,     0x7fffffff,
+					 0x80000000, UINT64_MAX,
+					 INT64_MAX,  UINT32_MAX,
+					 1,          UINT64_C(1) << 63,
+					 0xffffff80, 0xf};
 	uint64_t value = random_next();
 
 	return one_in(3) ? edges[value & 15] + (value >> 4 & 1) : value;
@@ -139,12 +143,12 @@ static void test_xmm_write(void *context, unsigned reg, const void *value)
 }
 
 static const struct emu_ops ops = {
-    .fetch = test_fetch,
-    .read = test_read,
-    .write = test_write,
-    .compare_exchange = test_compare_exchange,
-    .xmm_read = test_xmm_read,
-    .xmm_write = test_xmm_write,
+	.fetch = test_fetch,
+	.read = test_read,
+	.write = test_write,
+	.compare_exchange = test_compare_exchange,
+	.xmm_read = test_xmm_read,
+	.xmm_write = test_xmm_write,
 };
 
 static bool is_executable(const struct emu_insn *insn)
@@ -543,10 +547,10 @@ static void every_operation_was_compared_often_enough(void **state)
 			fprintf(stderr, "# operation %u: %llu runs\n", op,
 				(unsigned long long)compared[op]);
 	}
-	printf(
-	    "# seed %llu: %llu instructions of %u shapes compared, at least %llu per operation\n",
-	    (unsigned long long)seed, (unsigned long long)total, shape_count,
-	    (unsigned long long)least);
+	printf("# seed %llu: %llu instructions of %u shapes compared, at least %llu per "
+	       "operation\n",
+	       (unsigned long long)seed, (unsigned long long)total, shape_count,
+	       (unsigned long long)least);
 	assert_true(least >= RUNS_PER_OP);
 }
 
@@ -575,8 +579,8 @@ static int set_up_memory(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(every_instruction_does_what_the_cpu_does),
-	    cmocka_unit_test(every_operation_was_compared_often_enough),
+		cmocka_unit_test(every_instruction_does_what_the_cpu_does),
+		cmocka_unit_test(every_operation_was_compared_often_enough),
 	};
 
 	if (argc == 3 && !strcmp(argv[1], "--seed"))

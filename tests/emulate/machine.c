@@ -11,7 +11,7 @@ static enum emu_result enter(struct machine *machine, enum machine_kind kind,
 {
 	if (machine->log_count < MACHINE_LOG_MAX)
 		machine->log[machine->log_count++] =
-		    (struct machine_entry){.kind = kind, .access = *access};
+			(struct machine_entry){.kind = kind, .access = *access};
 	if (access->linear - machine->base > MACHINE_BYTES - access->bytes)
 		return EMU_ACCESS_FAULT;
 	if (kind == MACHINE_FETCH) {
@@ -88,20 +88,20 @@ static void machine_xmm_write(void *context, unsigned reg, const void *value)
 }
 
 const struct emu_ops machine_ops = {
-    .fetch = machine_fetch,
-    .read = machine_read,
-    .write = machine_write,
-    .compare_exchange = machine_compare_exchange,
-    .check_write = machine_check_write,
-    .xmm_read = machine_xmm_read,
-    .xmm_write = machine_xmm_write,
+	.fetch = machine_fetch,
+	.read = machine_read,
+	.write = machine_write,
+	.compare_exchange = machine_compare_exchange,
+	.check_write = machine_check_write,
+	.xmm_read = machine_xmm_read,
+	.xmm_write = machine_xmm_write,
 };
 
 void machine_init(struct machine *machine, enum emu_mode mode)
 {
 	static const struct emu_segment flat = {
-	    .limit = UINT32_MAX,
-	    .flags = EMU_SEGMENT_READABLE | EMU_SEGMENT_WRITABLE | EMU_SEGMENT_BIG,
+		.limit = UINT32_MAX,
+		.flags = EMU_SEGMENT_READABLE | EMU_SEGMENT_WRITABLE | EMU_SEGMENT_BIG,
 	};
 
 	memset(machine, 0, sizeof(*machine));

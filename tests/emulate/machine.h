@@ -10,8 +10,8 @@
 
 #include "execute.h"
 
-#define MACHINE_BYTES    65536u
-#define MACHINE_LOG_MAX  1024u
+#define MACHINE_BYTES 65536u
+#define MACHINE_LOG_MAX 1024u
 #define MACHINE_NO_FAULT UINT32_MAX
 
 enum machine_kind {

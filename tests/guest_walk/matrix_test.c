@@ -15,16 +15,16 @@
 
 #include "sim.h"
 
-#define P  UINT64_C(0x001)
-#define W  UINT64_C(0x002)
-#define U  UINT64_C(0x004)
-#define A  UINT64_C(0x020)
-#define D  UINT64_C(0x040)
+#define P UINT64_C(0x001)
+#define W UINT64_C(0x002)
+#define U UINT64_C(0x004)
+#define A UINT64_C(0x020)
+#define D UINT64_C(0x040)
 #define PS UINT64_C(0x080)
 #define NX (UINT64_C(1) << 63)
 
 #define FLAGS_ALL 64u /* combinations of enum vmmu_walk_flags */
-#define KEY       5u  /* the leaf's protection key */
+#define KEY 5u        /* the leaf's protection key */
 
 static struct sim sim;
 static uint64_t cases;
@@ -297,18 +297,19 @@ static void no_execute_and_page_size_bits_are_reserved_as_specified_at_all_level
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup(every_32_bit_path_is_judged_as_specified, start),
-	    cmocka_unit_test_setup(every_pae_path_is_judged_as_specified, start),
-	    cmocka_unit_test_setup(every_right_at_each_of_4_levels_counts, start),
-	    cmocka_unit_test_setup(every_right_at_up_to_2_of_5_levels_counts, start),
-	    cmocka_unit_test_setup(every_right_at_each_of_5_levels_counts_with_all_features_on,
-				   start),
-	    cmocka_unit_test_setup(
-		every_shape_of_a_4_level_path_is_followed_and_marked_as_specified, start),
-	    cmocka_unit_test_setup(
-		every_shape_of_a_5_level_path_is_followed_and_marked_as_specified, start),
-	    cmocka_unit_test_setup(
-		no_execute_and_page_size_bits_are_reserved_as_specified_at_all_levels, start),
+		cmocka_unit_test_setup(every_32_bit_path_is_judged_as_specified, start),
+		cmocka_unit_test_setup(every_pae_path_is_judged_as_specified, start),
+		cmocka_unit_test_setup(every_right_at_each_of_4_levels_counts, start),
+		cmocka_unit_test_setup(every_right_at_up_to_2_of_5_levels_counts, start),
+		cmocka_unit_test_setup(every_right_at_each_of_5_levels_counts_with_all_features_on,
+				       start),
+		cmocka_unit_test_setup(
+			every_shape_of_a_4_level_path_is_followed_and_marked_as_specified, start),
+		cmocka_unit_test_setup(
+			every_shape_of_a_5_level_path_is_followed_and_marked_as_specified, start),
+		cmocka_unit_test_setup(
+			no_execute_and_page_size_bits_are_reserved_as_specified_at_all_levels,
+			start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,12 +9,12 @@
 
 #include "sim.h"
 
-#define P    UINT64_C(0x001)
-#define W    UINT64_C(0x002)
-#define U    UINT64_C(0x004)
-#define PS   UINT64_C(0x080)
+#define P UINT64_C(0x001)
+#define W UINT64_C(0x002)
+#define U UINT64_C(0x004)
+#define PS UINT64_C(0x080)
 #define GOOD (P | W | U)
-#define NX   (UINT64_C(1) << 63)
+#define NX (UINT64_C(1) << 63)
 
 #define LOOK ((uint32_t)VMMU_WALK_NO_UPDATE)
 
@@ -469,35 +469,35 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 	const struct CMUnitTest tests[] = {
-	    TEST(without_paging_every_access_reaches_its_own_address),
-	    TEST(without_paging_addresses_have_32_bits),
-	    TEST(a_32_bit_directory_has_1024_entries_of_4_bytes),
-	    TEST(a_32_bit_address_has_no_upper_half),
-	    TEST(a_32_bit_update_leaves_the_neighbour_alone),
-	    TEST(bit_7_of_a_directory_entry_is_ignored_without_pse),
-	    TEST(a_4m_page_takes_address_bits_39_to_32_from_bits_20_to_13_with_pse36),
-	    TEST(in_32_bit_paging_nx_neither_forbids_nor_tells_fetches),
-	    TEST(protection_keys_are_for_long_mode_only),
-	    TEST(a_32_bit_directory_that_is_its_own_table_maps_the_tables),
-	    TEST(pae_starts_from_the_register_that_address_bits_31_and_30_name),
-	    TEST(a_pae_address_has_no_upper_half),
-	    TEST(a_pdpte_that_is_not_present_faults_without_a_read),
-	    TEST(a_pdpte_with_reserved_bits_faults_without_a_read),
-	    TEST(a_pae_walk_never_writes_to_the_pdpte),
-	    TEST(pae_has_2m_pages_whatever_cr4_pse_says),
-	    TEST(bits_62_to_52_are_reserved_in_pae_entries_and_free_in_long_mode),
-	    TEST(with_4_levels_bits_63_to_47_must_be_equal),
-	    TEST(with_5_levels_bits_63_to_56_must_be_equal),
-	    TEST(the_fifth_level_is_indexed_by_bits_56_to_48),
-	    TEST(the_fifth_level_has_no_leaves),
-	    TEST(a_1g_page_is_a_reserved_bit_where_the_cpu_has_none),
-	    TEST(bit_8_of_upper_entries_is_reserved_on_amd_only),
-	    TEST(an_unreadable_table_is_told_at_each_level),
-	    TEST(a_missing_entry_faults_as_missing_whatever_the_levels_above_forbid),
-	    TEST(the_protection_key_is_that_of_the_leaf),
-	    TEST(an_implicit_access_is_a_supervisor_access_at_cpl_3_too),
-	    TEST(a_self_referencing_top_entry_shows_the_tables_as_pages),
-	    TEST(widths_out_of_range_count_as_the_nearest),
+		TEST(without_paging_every_access_reaches_its_own_address),
+		TEST(without_paging_addresses_have_32_bits),
+		TEST(a_32_bit_directory_has_1024_entries_of_4_bytes),
+		TEST(a_32_bit_address_has_no_upper_half),
+		TEST(a_32_bit_update_leaves_the_neighbour_alone),
+		TEST(bit_7_of_a_directory_entry_is_ignored_without_pse),
+		TEST(a_4m_page_takes_address_bits_39_to_32_from_bits_20_to_13_with_pse36),
+		TEST(in_32_bit_paging_nx_neither_forbids_nor_tells_fetches),
+		TEST(protection_keys_are_for_long_mode_only),
+		TEST(a_32_bit_directory_that_is_its_own_table_maps_the_tables),
+		TEST(pae_starts_from_the_register_that_address_bits_31_and_30_name),
+		TEST(a_pae_address_has_no_upper_half),
+		TEST(a_pdpte_that_is_not_present_faults_without_a_read),
+		TEST(a_pdpte_with_reserved_bits_faults_without_a_read),
+		TEST(a_pae_walk_never_writes_to_the_pdpte),
+		TEST(pae_has_2m_pages_whatever_cr4_pse_says),
+		TEST(bits_62_to_52_are_reserved_in_pae_entries_and_free_in_long_mode),
+		TEST(with_4_levels_bits_63_to_47_must_be_equal),
+		TEST(with_5_levels_bits_63_to_56_must_be_equal),
+		TEST(the_fifth_level_is_indexed_by_bits_56_to_48),
+		TEST(the_fifth_level_has_no_leaves),
+		TEST(a_1g_page_is_a_reserved_bit_where_the_cpu_has_none),
+		TEST(bit_8_of_upper_entries_is_reserved_on_amd_only),
+		TEST(an_unreadable_table_is_told_at_each_level),
+		TEST(a_missing_entry_faults_as_missing_whatever_the_levels_above_forbid),
+		TEST(the_protection_key_is_that_of_the_leaf),
+		TEST(an_implicit_access_is_a_supervisor_access_at_cpl_3_too),
+		TEST(a_self_referencing_top_entry_shows_the_tables_as_pages),
+		TEST(widths_out_of_range_count_as_the_nearest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

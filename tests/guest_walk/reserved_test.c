@@ -14,8 +14,8 @@
 #include "spec.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
-#define GOOD   (BIT(0) | BIT(1) | BIT(2)) /* present, writable, user */
-#define PS     BIT(7)
+#define GOOD (BIT(0) | BIT(1) | BIT(2)) /* present, writable, user */
+#define PS BIT(7)
 
 static struct sim sim, copy;
 
@@ -155,7 +155,7 @@ static void each_bit_of_a_pdpte_is_reserved_as_specified(void **state)
 			p.pdpte[0] = (0x2000 | BIT(0)) ^ BIT(n);
 			sim_compare(&sim, &p, 0, VMMU_WALK_NO_UPDATE);
 			if (vmmu_walk(&p, (vmmu_gva_t){0}, 0, &sim_ops, &sim, &result) ==
-				VMMU_WALK_FAULT &&
+				    VMMU_WALK_FAULT &&
 			    result.error_code == (VMMU_PF_PRESENT | VMMU_PF_RESERVED))
 				reserved++;
 		}
@@ -188,7 +188,7 @@ static bool percent(unsigned chance)
 static struct vmmu_paging random_paging(enum vmmu_paging_mode mode)
 {
 	struct vmmu_paging p = {
-	    .mode = mode, .physical_bits = 32 + (unsigned)(random64() % 21), .wp = percent(50)};
+		.mode = mode, .physical_bits = 32 + (unsigned)(random64() % 21), .wp = percent(50)};
 
 	p.pkru = (uint32_t)random64() & (uint32_t)random64() & (uint32_t)random64();
 	p.nx = percent(80);
@@ -287,7 +287,7 @@ static void walk_copy(const struct vmmu_paging *p, uint64_t gva, uint32_t flags,
 }
 
 #define MEMORIES 200u
-#define WALKS    4000u
+#define WALKS 4000u
 
 static void walk_at_random(enum vmmu_paging_mode mode, struct seen *seen)
 {
@@ -386,15 +386,15 @@ static void random_5_level_tables_are_walked_as_specified(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(each_bit_of_32_bit_entries_is_reserved_as_specified),
-	    cmocka_unit_test(each_bit_of_pae_entries_is_reserved_as_specified),
-	    cmocka_unit_test(each_bit_of_4_level_entries_is_reserved_as_specified),
-	    cmocka_unit_test(each_bit_of_5_level_entries_is_reserved_as_specified),
-	    cmocka_unit_test(each_bit_of_a_pdpte_is_reserved_as_specified),
-	    cmocka_unit_test(random_32_bit_tables_are_walked_as_specified),
-	    cmocka_unit_test(random_pae_tables_are_walked_as_specified),
-	    cmocka_unit_test(random_4_level_tables_are_walked_as_specified),
-	    cmocka_unit_test(random_5_level_tables_are_walked_as_specified),
+		cmocka_unit_test(each_bit_of_32_bit_entries_is_reserved_as_specified),
+		cmocka_unit_test(each_bit_of_pae_entries_is_reserved_as_specified),
+		cmocka_unit_test(each_bit_of_4_level_entries_is_reserved_as_specified),
+		cmocka_unit_test(each_bit_of_5_level_entries_is_reserved_as_specified),
+		cmocka_unit_test(each_bit_of_a_pdpte_is_reserved_as_specified),
+		cmocka_unit_test(random_32_bit_tables_are_walked_as_specified),
+		cmocka_unit_test(random_pae_tables_are_walked_as_specified),
+		cmocka_unit_test(random_4_level_tables_are_walked_as_specified),
+		cmocka_unit_test(random_5_level_tables_are_walked_as_specified),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

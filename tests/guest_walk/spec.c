@@ -330,8 +330,8 @@ static bool follow(struct path *path, unsigned level, uint64_t table, uint64_t g
 		if (maps_a_page(p, level, e)) {
 			path->page_shift = page_shift_of(p, level);
 			path->key = (unsigned)field(e, 62, 59);
-			path->answer->gpa =
-			    page_address(p, level, e) + field(gva, (int)path->page_shift - 1, 0);
+			path->answer->gpa = page_address(p, level, e) +
+					    field(gva, (int)path->page_shift - 1, 0);
 			return true;
 		}
 		table = table_address(p, e);

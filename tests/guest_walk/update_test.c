@@ -9,13 +9,13 @@
 
 #include "sim.h"
 
-#define P     UINT64_C(0x001)
-#define W     UINT64_C(0x002)
-#define U     UINT64_C(0x004)
-#define A     UINT64_C(0x020)
-#define D     UINT64_C(0x040)
-#define PS    UINT64_C(0x080)
-#define MARK  UINT64_C(0x200) /* a bit that is the guest's own */
+#define P UINT64_C(0x001)
+#define W UINT64_C(0x002)
+#define U UINT64_C(0x004)
+#define A UINT64_C(0x020)
+#define D UINT64_C(0x040)
+#define PS UINT64_C(0x080)
+#define MARK UINT64_C(0x200) /* a bit that is the guest's own */
 #define FRAME UINT64_C(0xa000)
 
 static struct sim sim;
@@ -29,7 +29,7 @@ static int setup(void **state)
 	(void)state;
 	sim_init(&sim);
 	paging = (struct vmmu_paging){
-	    .mode = VMMU_PAGING_4LEVEL, .cr3 = 0x4000, .physical_bits = 40, .wp = true};
+		.mode = VMMU_PAGING_4LEVEL, .cr3 = 0x4000, .physical_bits = 40, .wp = true};
 	for (unsigned level = 1; level <= 4; level++) {
 		uint64_t next = level > 1 ? (level - 1) * UINT64_C(0x1000) : FRAME;
 
@@ -192,8 +192,8 @@ static void without_an_update_function_the_walk_succeeds_and_sets_nothing(void *
 {
 	(void)state;
 	assert_int_equal(
-	    vmmu_walk(&paging, gva, VMMU_WALK_WRITE, &sim_ops_without_update, &sim, &result),
-	    VMMU_WALK_OK);
+		vmmu_walk(&paging, gva, VMMU_WALK_WRITE, &sim_ops_without_update, &sim, &result),
+		VMMU_WALK_OK);
 	assert_int_equal(result.gpa.addr, FRAME | 0x123);
 	assert_int_equal(marks(), 0);
 }
@@ -359,26 +359,26 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 	const struct CMUnitTest tests[] = {
-	    TEST(a_read_sets_accessed_at_all_levels_and_no_dirty_bit),
-	    TEST(a_fetch_sets_accessed_and_no_dirty_bit),
-	    TEST(a_write_sets_dirty_in_the_leaf_only),
-	    TEST(a_supervisor_write_to_a_read_only_page_sets_dirty_with_wp_off),
-	    TEST(a_large_leaf_gets_the_dirty_bit),
-	    TEST(only_missing_bits_are_written),
-	    TEST(the_rest_of_an_entry_is_kept),
-	    TEST(each_entry_is_read_once),
-	    TEST(a_fault_of_any_kind_sets_nothing),
-	    TEST(an_unreadable_table_sets_nothing),
-	    TEST(looking_only_sets_nothing),
-	    TEST(without_an_update_function_the_walk_succeeds_and_sets_nothing),
-	    TEST(a_read_only_table_is_skipped_and_the_others_are_marked),
-	    TEST(gone_counts_whatever_update_returns),
-	    TEST(a_lost_race_starts_the_walk_again_until_it_is_won),
-	    TEST(after_a_lost_race_the_new_page_is_returned),
-	    TEST(after_a_lost_race_a_page_that_is_gone_faults),
-	    TEST(after_a_lost_race_rights_are_checked_again),
-	    TEST(after_a_lost_race_the_path_may_be_shorter),
-	    TEST(a_top_entry_that_points_to_its_own_table_is_marked_once_and_ends),
+		TEST(a_read_sets_accessed_at_all_levels_and_no_dirty_bit),
+		TEST(a_fetch_sets_accessed_and_no_dirty_bit),
+		TEST(a_write_sets_dirty_in_the_leaf_only),
+		TEST(a_supervisor_write_to_a_read_only_page_sets_dirty_with_wp_off),
+		TEST(a_large_leaf_gets_the_dirty_bit),
+		TEST(only_missing_bits_are_written),
+		TEST(the_rest_of_an_entry_is_kept),
+		TEST(each_entry_is_read_once),
+		TEST(a_fault_of_any_kind_sets_nothing),
+		TEST(an_unreadable_table_sets_nothing),
+		TEST(looking_only_sets_nothing),
+		TEST(without_an_update_function_the_walk_succeeds_and_sets_nothing),
+		TEST(a_read_only_table_is_skipped_and_the_others_are_marked),
+		TEST(gone_counts_whatever_update_returns),
+		TEST(a_lost_race_starts_the_walk_again_until_it_is_won),
+		TEST(after_a_lost_race_the_new_page_is_returned),
+		TEST(after_a_lost_race_a_page_that_is_gone_faults),
+		TEST(after_a_lost_race_rights_are_checked_again),
+		TEST(after_a_lost_race_the_path_may_be_shorter),
+		TEST(a_top_entry_that_points_to_its_own_table_is_marked_once_and_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,7 +33,7 @@ static void a_swapped_out_page_comes_back_with_its_content(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_swapped_out_page_comes_back_with_its_content),
+		cmocka_unit_test(a_swapped_out_page_comes_back_with_its_content),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

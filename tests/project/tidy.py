@@ -7,9 +7,10 @@ usage: tidy.py ROOT
 
 import os
 import re
+import shutil
 import sys
 
-from tap import Tap, project_files, read
+from tap import Tap, project_files, read, run
 
 C_FILES = (".c", ".h")
 CODE = (".c", ".h", ".S", ".ld", ".py", ".sh")
@@ -129,6 +130,17 @@ RULES = [
 ]
 
 
+def check_format(tap, root, paths):
+    """As `make check-format`."""
+    name = "C is formatted as .clang-format says"
+    if not shutil.which("clang-format"):
+        tap.skip(name, "there is no clang-format")
+        return
+    _, output = run(["clang-format", "--dry-run", "-Werror",
+                     *(os.path.join(root, path) for path in paths)])
+    tap.check(name, [line for line in output.splitlines() if ": error:" in line])
+
+
 def main():
     root = sys.argv[1]
     tap = Tap()
@@ -142,6 +154,7 @@ def main():
             files.append((path, text))
     for name, rule in RULES:
         tap.check(name, [offence for path, text in files for offence in rule(path, text)])
+    check_format(tap, root, [path for path, _ in files if path.endswith(C_FILES)])
     tap.note(f"{len(files)} files")
     tap.end()
 

@@ -204,12 +204,25 @@ void slot_event(struct life *l)
 		(void)shadow_slot_move(l->svm, id, moving.gfn);
 }
 
+/* In a pause of a long operation the guest goes on. */
+static void live_on(struct shadow_vm *svm, void *context)
+{
+	struct life *l = context;
+
+	if (chance(l, 30)) {
+		svm->on_pause = NULL;
+		access_some(l, (unsigned)roll(l, l->variant->vcpus));
+		svm->on_pause = live_on;
+	}
+}
+
 void library_event(struct life *l)
 {
 	uint64_t gfn = some_gfn(l);
 
 	say(l, "library", gfn, 0, 0);
-	switch (roll(l, 4)) {
+	l->svm->on_pause = roll(l, 2) ? live_on : NULL;
+	switch (roll(l, 6)) {
 	case 0:
 		if (vmmu_zap_all(l->svm->vm) != VMMU_OK)
 			sim_violation(l->svm->machine, "zap_all fails");
@@ -220,6 +233,13 @@ void library_event(struct life *l)
 			sim_violation(l->svm->machine, "zap_range fails");
 		break;
 	case 2:
+		if (vmmu_zap_all_fast(l->svm->vm) != VMMU_OK)
+			sim_violation(l->svm->machine, "zap_all_fast fails");
+		break;
+	case 3:
+		(void)vmmu_work(l->svm->vm, 1 + roll(l, 4));
+		break;
+	case 4:
 		(void)vmmu_shadow_unprotect(l->svm->vm, 0, (vmmu_gfn_t){gfn});
 		break;
 	default:
@@ -227,6 +247,7 @@ void library_event(struct life *l)
 		vmmu_vcpu_moved(l->svm->vcpu[0]);
 		break;
 	}
+	l->svm->on_pause = NULL;
 }
 
 void access_some(struct life *l, unsigned vcpu)

@@ -65,12 +65,22 @@
 	X(devices_are_remembered_in_all_modes_and_sizes)                                           \
 	X(a_device_where_memory_appears_is_memory)                                                 \
 	X(a_device_entry_follows_the_guests_at_each_kind_of_flush)                                 \
-	X(a_device_that_is_remembered_keeps_its_rights)
+	X(a_device_that_is_remembered_keeps_its_rights)                                            \
+	X(a_reserved_bit_in_an_ordinary_entry_ends_the_vm)
 
 /* scenario_threads.c: faults side by side */
 #define SCENARIOS_THREADS(X)                                                                       \
 	X(two_faults_at_once_fill_one_entry)                                                       \
 	X(a_fault_of_the_guests_waits_for_nobody)
+
+/* scenario_forget.c: everything forgotten at once */
+#define SCENARIOS_FORGET(X)                                                                        \
+	X(what_is_forgotten_is_found_by_no_vcpu_and_goes_in_steps)                                 \
+	X(tables_that_are_forgotten_go_on_following_the_guest)                                     \
+	X(pages_go_from_tables_that_are_forgotten)                                                 \
+	X(tables_of_the_vcpu_are_forgotten_with_the_others)                                        \
+	X(tables_that_are_forgotten_are_reclaimed_first)                                           \
+	X(long_zaps_let_the_guest_go_on)
 
 /* scenario_sync.c: what a flush takes over from the guest's tables */
 #define SCENARIOS_SYNC(X)                                                                          \
@@ -84,7 +94,8 @@
 	SCENARIOS_TABLES(X)                                                                        \
 	SCENARIOS_REGISTERS(X)                                                                     \
 	SCENARIOS_ROOTS(X)                                                                         \
-	SCENARIOS_RACE(X) SCENARIOS_DEVICE(X) SCENARIOS_THREADS(X) SCENARIOS_SYNC(X)
+	SCENARIOS_RACE(X)                                                                          \
+	SCENARIOS_DEVICE(X) SCENARIOS_THREADS(X) SCENARIOS_FORGET(X) SCENARIOS_SYNC(X)
 
 #define SCENARIO_DECLARE(name) void name(void **state);
 SCENARIOS(SCENARIO_DECLARE)

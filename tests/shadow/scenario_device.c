@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Scenarios about devices: what is remembered of them, and when it is forgotten. */
+#include <string.h>
+
 #include "rig.h"
 #include "scenario.h"
 
@@ -206,4 +208,51 @@ void a_device_that_is_remembered_keeps_its_rights(void **state)
 			   LINEAR_PF_P | LINEAR_PF_I);
 	}
 	rig_free(&rig);
+}
+
+/* The entry that the vCPU's CPU finds for the address: where it lies in the machine's memory. */
+static uint64_t *entry_of(struct rig *rig, unsigned vcpu, uint64_t gva)
+{
+	uint64_t at = rig_entry(rig, vcpu).root.addr;
+	uint64_t *table = NULL;
+
+	for (unsigned shift = 39; shift >= 12; shift -= 9) {
+		table = sim_ram_pointer(rig->svm->machine, (sim_pfn_t){at >> 12});
+		table += gva >> shift & 511;
+		at = *table & UINT64_C(0xffffffffff000);
+	}
+	return table;
+}
+
+static bool fault_kills(struct rig *rig, uint32_t error)
+{
+	struct vmmu_shadow_result result;
+	enum vmmu_outcome outcome =
+		vmmu_shadow_fault(rig->svm->vcpu[0], (vmmu_gva_t){RIG_GVA}, error, 0, &result);
+
+	assert_int_equal(outcome == VMMU_OUTCOME_DEAD, vmmu_vm_death(rig->svm->vm) != NULL);
+	return outcome == VMMU_OUTCOME_DEAD;
+}
+
+/* R13: gone in between is no error; an ordinary entry that the hardware calls reserved is. */
+void a_reserved_bit_in_an_ordinary_entry_ends_the_vm(void **state)
+{
+	struct rig rig = rig_new(1, 1);
+
+	(void)state;
+	rig_reads(&rig, 0, RIG_GVA, rig_gpa(RIG_DATA, 0));
+	shadow_leave(rig.svm, 0);
+	assert_false(fault_kills(&rig, VMMU_PF_RESERVED));
+	assert_int_equal(
+		vmmu_zap_range(rig.svm->vm, 0, (struct vmmu_gfn_range){{RIG_DATA}, {RIG_DATA + 1}}),
+		VMMU_OK);
+	assert_false(fault_kills(&rig, VMMU_PF_RESERVED));
+	*entry_of(&rig, 0, RIG_GVA) |= UINT64_C(1) << 50; /* the machine has 46 address bits */
+	assert_false(fault_kills(&rig, 0));
+	assert_true(fault_kills(&rig, VMMU_PF_RESERVED));
+	assert_non_null(strstr(vmmu_vm_death(rig.svm->vm), "reserved bit"));
+	/* The log told, too. It can still be destroyed, and gives every page back. */
+	assert_int_equal(sim_violation_count(rig.svm->machine), 1);
+	sim_violations_clear(rig.svm->machine);
+	shadow_vm_free(rig.svm);
 }

@@ -59,8 +59,12 @@ static void *run_host(void *context)
 		uint64_t count = 1 + roll(&seed, 64);
 		uint64_t first = WORLD_DATA + roll(&seed, WORLD_PAGES - count);
 
+		(void)vmmu_work(w->vm, 1);
 		if (i % 64 == 63) {
 			if (vmmu_zap_all(w->vm) != VMMU_OK)
+				atomic_fetch_add(&w->wrong, 1);
+		} else if (i % 64 == 31) {
+			if (vmmu_zap_all_fast(w->vm) != VMMU_OK)
 				atomic_fetch_add(&w->wrong, 1);
 		} else if (i % 8 == 7) {
 			struct vmmu_gfn_range hot = {{WORLD_DATA}, {WORLD_DATA + HOT}};

@@ -203,11 +203,11 @@ static void check_pieces(enum sim_format format)
 		uint64_t in_giant = sim_random_below(rig.machine, 64) * 0x1234567 % (1u << 30);
 
 		assert_int_equal(
-		    sim_cpu_access(rig.cpu, sim_gpa(huge + in_huge), SIM_READ).hpa.bytes,
-		    UINT64_C(0x7000200000) + in_huge);
+			sim_cpu_access(rig.cpu, sim_gpa(huge + in_huge), SIM_READ).hpa.bytes,
+			UINT64_C(0x7000200000) + in_huge);
 		assert_int_equal(
-		    sim_cpu_access(rig.cpu, sim_gpa(giant + in_giant), SIM_READ).hpa.bytes,
-		    UINT64_C(0x7040000000) + in_giant);
+			sim_cpu_access(rig.cpu, sim_gpa(giant + in_giant), SIM_READ).hpa.bytes,
+			UINT64_C(0x7040000000) + in_giant);
 	}
 	assert_true(sim_cpu_stats(rig.cpu).tlb_uses > 1000);
 	machine_end(rig.machine);
@@ -252,18 +252,18 @@ static void the_same_seed_gives_the_same_run(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_cpu_without_caches_sees_every_change),
-	    cmocka_unit_test(an_absent_entry_is_never_remembered),
-	    cmocka_unit_test(a_misconfigured_entry_is_never_remembered),
-	    cmocka_unit_test(a_stale_denial_faults_once_and_the_retry_walks),
-	    cmocka_unit_test(another_npt_root_under_the_same_asid_finds_the_old_entries),
-	    cmocka_unit_test(another_ept_root_finds_no_entries_of_the_first),
-	    cmocka_unit_test(each_cpu_has_caches_of_its_own),
-	    cmocka_unit_test(dirty_is_set_by_the_first_write_and_again_only_after_a_flush),
-	    cmocka_unit_test(speculation_sets_accessed_and_never_dirty),
-	    cmocka_unit_test(a_page_is_remembered_though_nobody_accessed_it),
-	    cmocka_unit_test(pieces_of_a_huge_page_lead_where_the_whole_does),
-	    cmocka_unit_test(the_same_seed_gives_the_same_run),
+		cmocka_unit_test(a_cpu_without_caches_sees_every_change),
+		cmocka_unit_test(an_absent_entry_is_never_remembered),
+		cmocka_unit_test(a_misconfigured_entry_is_never_remembered),
+		cmocka_unit_test(a_stale_denial_faults_once_and_the_retry_walks),
+		cmocka_unit_test(another_npt_root_under_the_same_asid_finds_the_old_entries),
+		cmocka_unit_test(another_ept_root_finds_no_entries_of_the_first),
+		cmocka_unit_test(each_cpu_has_caches_of_its_own),
+		cmocka_unit_test(dirty_is_set_by_the_first_write_and_again_only_after_a_flush),
+		cmocka_unit_test(speculation_sets_accessed_and_never_dirty),
+		cmocka_unit_test(a_page_is_remembered_though_nobody_accessed_it),
+		cmocka_unit_test(pieces_of_a_huge_page_lead_where_the_whole_does),
+		cmocka_unit_test(the_same_seed_gives_the_same_run),
 	};
 
 	return cmocka_run_group_tests_name("sim_cpu", tests, NULL, NULL);

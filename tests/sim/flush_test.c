@@ -164,8 +164,8 @@ static void a_root_freed_while_loaded_is_a_violation(void **state)
 
 static void lazy_flushing_allows_freeing_and_still_not_using(void **state)
 {
-	struct sim_machine *machine =
-	    sim_machine_new(&(struct sim_config){.mode = SIM_CPU_ALWAYS_STALE, .lazy_flush = true});
+	struct sim_machine *machine = sim_machine_new(
+		&(struct sim_config){.mode = SIM_CPU_ALWAYS_STALE, .lazy_flush = true});
 	struct tables tables = tables_new(machine, SIM_NPT);
 	struct sim_cpu *cpu = sim_machine_cpu(machine, 0);
 	sim_pfn_t page = sim_ram_alloc(machine, SIM_FRAME_GUEST);
@@ -284,18 +284,18 @@ static void a_range_flush_ends_exactly_at_its_bounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_stale_page_is_read_before_the_flush_and_not_after),
-	    cmocka_unit_test(write_access_taken_away_lasts_until_the_flush),
-	    cmocka_unit_test(a_random_cpu_reads_stale_often_and_never_after_a_flush),
-	    cmocka_unit_test(an_unlinked_table_is_walked_until_the_flush),
-	    cmocka_unit_test(a_table_freed_before_the_flush_is_reported_twice_over),
-	    cmocka_unit_test(a_page_freed_before_the_flush_is_reported_twice_over),
-	    cmocka_unit_test(a_root_freed_while_loaded_is_a_violation),
-	    cmocka_unit_test(lazy_flushing_allows_freeing_and_still_not_using),
-	    cmocka_unit_test(a_flush_of_one_tag_leaves_the_others),
-	    cmocka_unit_test(outdated_entries_are_told_from_good_ones),
-	    cmocka_unit_test(a_huge_entry_is_stale_as_a_whole_and_flushed_as_a_whole),
-	    cmocka_unit_test(a_range_flush_ends_exactly_at_its_bounds),
+		cmocka_unit_test(a_stale_page_is_read_before_the_flush_and_not_after),
+		cmocka_unit_test(write_access_taken_away_lasts_until_the_flush),
+		cmocka_unit_test(a_random_cpu_reads_stale_often_and_never_after_a_flush),
+		cmocka_unit_test(an_unlinked_table_is_walked_until_the_flush),
+		cmocka_unit_test(a_table_freed_before_the_flush_is_reported_twice_over),
+		cmocka_unit_test(a_page_freed_before_the_flush_is_reported_twice_over),
+		cmocka_unit_test(a_root_freed_while_loaded_is_a_violation),
+		cmocka_unit_test(lazy_flushing_allows_freeing_and_still_not_using),
+		cmocka_unit_test(a_flush_of_one_tag_leaves_the_others),
+		cmocka_unit_test(outdated_entries_are_told_from_good_ones),
+		cmocka_unit_test(a_huge_entry_is_stale_as_a_whole_and_flushed_as_a_whole),
+		cmocka_unit_test(a_range_flush_ends_exactly_at_its_bounds),
 	};
 
 	return cmocka_run_group_tests_name("sim_flush", tests, NULL, NULL);

@@ -197,16 +197,16 @@ static void taking_a_page_that_a_cpu_still_reaches_is_a_violation(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_run_is_one_piece_of_host_memory),
-	    cmocka_unit_test(content_survives_every_move),
-	    cmocka_unit_test(discarded_content_comes_back_as_zeroes),
-	    cmocka_unit_test(copy_on_write_moves_the_page_and_frees_the_old_frame),
-	    cmocka_unit_test(losing_one_page_breaks_the_run_around_it),
-	    cmocka_unit_test(a_gigabyte_run_falls_into_2m_runs),
-	    cmocka_unit_test(collapsing_needs_every_page_present_and_writable),
-	    cmocka_unit_test(unaligned_ranges_are_populated_in_the_pieces_that_fit),
-	    cmocka_unit_test(without_enough_frames_nothing_is_populated),
-	    cmocka_unit_test(taking_a_page_that_a_cpu_still_reaches_is_a_violation),
+		cmocka_unit_test(a_run_is_one_piece_of_host_memory),
+		cmocka_unit_test(content_survives_every_move),
+		cmocka_unit_test(discarded_content_comes_back_as_zeroes),
+		cmocka_unit_test(copy_on_write_moves_the_page_and_frees_the_old_frame),
+		cmocka_unit_test(losing_one_page_breaks_the_run_around_it),
+		cmocka_unit_test(a_gigabyte_run_falls_into_2m_runs),
+		cmocka_unit_test(collapsing_needs_every_page_present_and_writable),
+		cmocka_unit_test(unaligned_ranges_are_populated_in_the_pieces_that_fit),
+		cmocka_unit_test(without_enough_frames_nothing_is_populated),
+		cmocka_unit_test(taking_a_page_that_a_cpu_still_reaches_is_a_violation),
 	};
 
 	return cmocka_run_group_tests_name("sim_hostmem", tests, NULL, NULL);

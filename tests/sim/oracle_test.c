@@ -32,7 +32,7 @@ static void rig_end(struct rig *rig)
 static struct oracle_request slot_one(void)
 {
 	return (struct oracle_request){
-	    .id = 1, .gpa = PAGES(16), .byte_count = PAGES(16), .host_address = PAGES(8)};
+		.id = 1, .gpa = PAGES(16), .byte_count = PAGES(16), .host_address = PAGES(8)};
 }
 
 static enum oracle_kind kind_at(const struct rig *rig, uint64_t gfn, enum sim_access_kind kind)
@@ -78,7 +78,7 @@ static void the_host_decides_whether_memory_is_there(void **state)
 	assert_int_equal(kind_at(&rig, 16, SIM_WRITE), ORACLE_HOST_READ_ONLY);
 	assert_int_equal(kind_at(&rig, 17, SIM_READ), ORACLE_HOST_ABSENT);
 	assert_true(
-	    oracle_expect(rig.oracle, 0, sim_gpa(PAGES(18)), SIM_READ).answer[0].is_log_dirty);
+		oracle_expect(rig.oracle, 0, sim_gpa(PAGES(18)), SIM_READ).answer[0].is_log_dirty);
 	rig_end(&rig);
 }
 
@@ -117,17 +117,17 @@ static void senseless_requests_are_refused(void **state)
 {
 	struct rig rig = rig_new();
 	struct oracle_request bad[] = {
-	    {.gpa = 1, .byte_count = PAGES(1)},
-	    {.byte_count = PAGES(1) + 8},
-	    {.byte_count = PAGES(1), .host_address = 0x800},
-	    {.space = 2, .byte_count = PAGES(1)},
-	    {.id = 32764, .byte_count = PAGES(1)},
-	    {.byte_count = PAGES(1), .flags = 8},
-	    {.gpa = UINT64_MAX - 0xfff, .byte_count = PAGES(1)},
-	    {.gpa = UINT64_MAX - 0xfff, .byte_count = PAGES(2)},
-	    {.host_address = UINT64_MAX - 0xfff, .byte_count = PAGES(2)},
-	    {.byte_count = PAGES(0x80000000)},
-	    {.byte_count = 0},
+		{.gpa = 1, .byte_count = PAGES(1)},
+		{.byte_count = PAGES(1) + 8},
+		{.byte_count = PAGES(1), .host_address = 0x800},
+		{.space = 2, .byte_count = PAGES(1)},
+		{.id = 32764, .byte_count = PAGES(1)},
+		{.byte_count = PAGES(1), .flags = 8},
+		{.gpa = UINT64_MAX - 0xfff, .byte_count = PAGES(1)},
+		{.gpa = UINT64_MAX - 0xfff, .byte_count = PAGES(2)},
+		{.host_address = UINT64_MAX - 0xfff, .byte_count = PAGES(2)},
+		{.byte_count = PAGES(0x80000000)},
+		{.byte_count = 0},
 	};
 	struct oracle_request biggest = {.id = 32763, .byte_count = PAGES(0x7fffffff)};
 
@@ -279,7 +279,7 @@ static void thousands_of_slots_are_found_by_id_and_by_frame(void **state)
 	(void)state;
 	for (uint32_t id = 0; id < 2000; id++) {
 		struct oracle_request r = {
-		    .id = 32763 - id, .gpa = PAGES(2 * id), .byte_count = PAGES(1)};
+			.id = 32763 - id, .gpa = PAGES(2 * id), .byte_count = PAGES(1)};
 
 		assert_int_equal(oracle_set(rig.oracle, &r), ORACLE_OK);
 	}
@@ -295,17 +295,17 @@ static void thousands_of_slots_are_found_by_id_and_by_frame(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(an_access_goes_to_the_page_behind_the_slot),
-	    cmocka_unit_test(the_host_decides_whether_memory_is_there),
-	    cmocka_unit_test(writes_to_a_read_only_slot_are_not_memory),
-	    cmocka_unit_test(a_hidden_slot_keeps_its_place_and_shows_nothing),
-	    cmocka_unit_test(senseless_requests_are_refused),
-	    cmocka_unit_test(slots_of_one_space_never_overlap),
-	    cmocka_unit_test(only_place_and_logging_of_a_slot_can_change),
-	    cmocka_unit_test(during_a_change_old_and_new_are_both_right),
-	    cmocka_unit_test(content_follows_the_host_page_not_the_address),
-	    cmocka_unit_test(a_cpu_that_goes_elsewhere_is_told_so),
-	    cmocka_unit_test(thousands_of_slots_are_found_by_id_and_by_frame),
+		cmocka_unit_test(an_access_goes_to_the_page_behind_the_slot),
+		cmocka_unit_test(the_host_decides_whether_memory_is_there),
+		cmocka_unit_test(writes_to_a_read_only_slot_are_not_memory),
+		cmocka_unit_test(a_hidden_slot_keeps_its_place_and_shows_nothing),
+		cmocka_unit_test(senseless_requests_are_refused),
+		cmocka_unit_test(slots_of_one_space_never_overlap),
+		cmocka_unit_test(only_place_and_logging_of_a_slot_can_change),
+		cmocka_unit_test(during_a_change_old_and_new_are_both_right),
+		cmocka_unit_test(content_follows_the_host_page_not_the_address),
+		cmocka_unit_test(a_cpu_that_goes_elsewhere_is_told_so),
+		cmocka_unit_test(thousands_of_slots_are_found_by_id_and_by_frame),
 	};
 
 	return cmocka_run_group_tests_name("sim_oracle", tests, NULL, NULL);

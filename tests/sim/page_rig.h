@@ -5,8 +5,8 @@
 
 #include "tables.h"
 
-#define GPA       sim_gpa(0x40203000)
-#define GFN       0x40203u
+#define GPA sim_gpa(0x40203000)
+#define GFN 0x40203u
 #define OLD_VALUE 0x01du
 #define NEW_VALUE 0x2e3u
 

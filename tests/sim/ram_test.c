@@ -81,7 +81,7 @@ static void from_the_nth_on_all_tables_fail(void **state)
 static uint64_t frame_order(uint64_t seed, bool in_order)
 {
 	struct sim_machine *machine =
-	    sim_machine_new(&(struct sim_config){.seed = seed, .frames_in_order = in_order});
+		sim_machine_new(&(struct sim_config){.seed = seed, .frames_in_order = in_order});
 	uint64_t hash = 0;
 
 	for (unsigned i = 0; i < 50; i++)
@@ -233,19 +233,19 @@ static void violations_beyond_those_kept_are_still_counted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(memory_does_not_start_at_frame_zero),
-	    cmocka_unit_test(every_frame_comes_zeroed_also_the_second_time),
-	    cmocka_unit_test(the_nth_table_fails_and_only_as_many_as_were_asked_for),
-	    cmocka_unit_test(from_the_nth_on_all_tables_fail),
-	    cmocka_unit_test(the_order_of_frames_follows_from_the_seed),
-	    cmocka_unit_test(a_run_is_contiguous_and_aligned_and_fits_around_others),
-	    cmocka_unit_test(a_run_is_never_laid_over_a_used_frame),
-	    cmocka_unit_test(freeing_twice_or_what_is_no_memory_is_a_violation),
-	    cmocka_unit_test(touching_a_freed_frame_is_a_violation),
-	    cmocka_unit_test(a_freed_frame_is_hidden_from_everybody),
-	    cmocka_unit_test(compare_and_swap_tells_what_it_found),
-	    cmocka_unit_test(a_misplaced_word_is_a_violation),
-	    cmocka_unit_test(violations_beyond_those_kept_are_still_counted),
+		cmocka_unit_test(memory_does_not_start_at_frame_zero),
+		cmocka_unit_test(every_frame_comes_zeroed_also_the_second_time),
+		cmocka_unit_test(the_nth_table_fails_and_only_as_many_as_were_asked_for),
+		cmocka_unit_test(from_the_nth_on_all_tables_fail),
+		cmocka_unit_test(the_order_of_frames_follows_from_the_seed),
+		cmocka_unit_test(a_run_is_contiguous_and_aligned_and_fits_around_others),
+		cmocka_unit_test(a_run_is_never_laid_over_a_used_frame),
+		cmocka_unit_test(freeing_twice_or_what_is_no_memory_is_a_violation),
+		cmocka_unit_test(touching_a_freed_frame_is_a_violation),
+		cmocka_unit_test(a_freed_frame_is_hidden_from_everybody),
+		cmocka_unit_test(compare_and_swap_tells_what_it_found),
+		cmocka_unit_test(a_misplaced_word_is_a_violation),
+		cmocka_unit_test(violations_beyond_those_kept_are_still_counted),
 	};
 
 	return cmocka_run_group_tests_name("sim_ram", tests, NULL, NULL);

@@ -9,7 +9,7 @@
 #include "oracle.h"
 #include "tables.h"
 
-#define FRAMES   64u
+#define FRAMES 64u
 #define PAGES(n) ((uint64_t)(n)*SIM_PAGE_BYTES)
 
 enum carelessness {
@@ -202,8 +202,8 @@ static void every_kind_of_carelessness_is_found_with_every_seed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_careful_hypervisor_never_sees_a_stale_translation),
-	    cmocka_unit_test(every_kind_of_carelessness_is_found_with_every_seed),
+		cmocka_unit_test(a_careful_hypervisor_never_sees_a_stale_translation),
+		cmocka_unit_test(every_kind_of_carelessness_is_found_with_every_seed),
 	};
 
 	return cmocka_run_group_tests_name("sim_soak", tests, NULL, NULL);

@@ -12,9 +12,9 @@
 
 #define GPA UINT64_C(0x123456789ab8)
 /* Far from RAM (which starts at 5 GiB), aligned to 1G. */
-#define LEAF_PFN     UINT64_C(0x80000)
+#define LEAF_PFN UINT64_C(0x80000)
 #define ADDRESS_MASK UINT64_C(0x000ffffffffff000)
-#define BIT(n)       (UINT64_C(1) << (n))
+#define BIT(n) (UINT64_C(1) << (n))
 
 struct rig {
 	struct sim_machine *machine;
@@ -64,10 +64,10 @@ static void fail_path(const struct rig *rig, const struct sim_path *path, enum s
 {
 	const struct sim_root *root = &rig->tables.root;
 
-	print_error(
-	    "%s: format %d, %u levels, maxphyaddr %u, nx %d, 1g %d, x-only %d, ad %d, kind %d\n",
-	    what, (int)root->format, root->level_count, root->maxphyaddr, root->has_nx,
-	    root->has_1g, root->has_exec_only, root->has_ad, (int)kind);
+	print_error("%s: format %d, %u levels, maxphyaddr %u, nx %d, 1g %d, x-only %d, ad %d, kind "
+		    "%d\n",
+		    what, (int)root->format, root->level_count, root->maxphyaddr, root->has_nx,
+		    root->has_1g, root->has_exec_only, root->has_ad, (int)kind);
 	for (unsigned l = root->level_count; l >= 1; l--)
 		print_error("  level %u: 0x%016llx\n", l, (unsigned long long)path->entry[l]);
 	fail();
@@ -189,15 +189,15 @@ static unsigned root_shapes(enum sim_format format, struct sim_root *shapes)
 
 	for (unsigned i = 0; i < 16; i++) {
 		struct sim_root root = {
-		    .format = format,
-		    .level_count = i & 1 ? 5 : 4,
-		    .maxphyaddr = widths[(i ^ i >> 1 ^ i >> 3) % 3],
-		    .has_1g = i & 2,
-		    .has_nx = i & 4,
-		    .rsvd_without_p = i & 8,
-		    .has_exec_only = i & 4,
-		    .has_ad = i & 8,
-		    .tag = 1,
+			.format = format,
+			.level_count = i & 1 ? 5 : 4,
+			.maxphyaddr = widths[(i ^ i >> 1 ^ i >> 3) % 3],
+			.has_1g = i & 2,
+			.has_nx = i & 4,
+			.rsvd_without_p = i & 8,
+			.has_exec_only = i & 4,
+			.has_ad = i & 8,
+			.tag = 1,
 		};
 		shapes[count++] = root;
 	}
@@ -260,7 +260,7 @@ static void sweep_rights(const struct sim_root *root, uint64_t *compared)
 
 			for (unsigned l = leaf; l <= root->level_count; l++, rest /= choices)
 				path.entry[l] =
-				    with_rights(root->format, path.entry[l], rest % choices);
+					with_rights(root->format, path.entry[l], rest % choices);
 			compare_all_kinds(&rig, &path);
 		}
 	}
@@ -345,11 +345,11 @@ static void an_address_too_wide_for_the_tables_is_absent(void **state)
 			rig_start(&rig, &root);
 			path = plain_path(&rig, 1);
 			for (unsigned kind = 0; kind < SIM_ACCESS_KINDS; kind++) {
-				struct sim_verdict v =
-				    sim_spec_verdict(&root, &path, gpa, (enum sim_access_kind)kind);
+				struct sim_verdict v = sim_spec_verdict(&root, &path, gpa,
+									(enum sim_access_kind)kind);
 				struct sim_result r =
-				    sim_cpu_access(sim_machine_cpu(rig.machine, 0), gpa,
-						   (enum sim_access_kind)kind);
+					sim_cpu_access(sim_machine_cpu(rig.machine, 0), gpa,
+						       (enum sim_access_kind)kind);
 
 				assert_int_not_equal(v.outcome, SIM_OK);
 				assert_int_equal(v.outcome, r.outcome);
@@ -363,11 +363,11 @@ static void an_address_too_wide_for_the_tables_is_absent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(npt_walks_agree_with_the_rules_for_every_entry),
-	    cmocka_unit_test(ept_walks_agree_with_the_rules_for_every_entry),
-	    cmocka_unit_test(rights_of_all_levels_are_combined_as_the_rules_say),
-	    cmocka_unit_test(any_two_bits_of_an_entry_mean_what_the_rules_say),
-	    cmocka_unit_test(an_address_too_wide_for_the_tables_is_absent),
+		cmocka_unit_test(npt_walks_agree_with_the_rules_for_every_entry),
+		cmocka_unit_test(ept_walks_agree_with_the_rules_for_every_entry),
+		cmocka_unit_test(rights_of_all_levels_are_combined_as_the_rules_say),
+		cmocka_unit_test(any_two_bits_of_an_entry_mean_what_the_rules_say),
+		cmocka_unit_test(an_address_too_wide_for_the_tables_is_absent),
 	};
 
 	return cmocka_run_group_tests_name("sim_spec", tests, NULL, NULL);

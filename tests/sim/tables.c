@@ -4,24 +4,24 @@
 #include <string.h>
 
 #define ADDRESS_MASK UINT64_C(0x000ffffffffff000)
-#define HUGE_BIT     (UINT64_C(1) << 7)
+#define HUGE_BIT (UINT64_C(1) << 7)
 
 struct tables tables_new(struct sim_machine *machine, enum sim_format format)
 {
 	struct tables tables = {
-	    .machine = machine,
-	    .root =
-		{
-		    .format = format,
-		    .pfn = sim_ram_alloc(machine, SIM_FRAME_TABLE),
-		    .level_count = 4,
-		    .maxphyaddr = 52,
-		    .has_nx = true,
-		    .has_1g = true,
-		    .has_exec_only = true,
-		    .has_ad = true,
-		    .tag = 1,
-		},
+		.machine = machine,
+		.root =
+			{
+				.format = format,
+				.pfn = sim_ram_alloc(machine, SIM_FRAME_TABLE),
+				.level_count = 4,
+				.maxphyaddr = 52,
+				.has_nx = true,
+				.has_1g = true,
+				.has_exec_only = true,
+				.has_ad = true,
+				.tag = 1,
+			},
 	};
 
 	assert_int_not_equal(tables.root.pfn.n, SIM_PFN_NONE.n);
@@ -117,7 +117,7 @@ uint64_t tables_dirty_bit(const struct tables *tables)
 struct sim_machine *machine_new(enum sim_cpu_mode mode)
 {
 	struct sim_machine *machine =
-	    sim_machine_new(&(struct sim_config){.mode = mode, .cpu_count = 2});
+		sim_machine_new(&(struct sim_config){.mode = mode, .cpu_count = 2});
 
 	assert_non_null(machine);
 	return machine;

@@ -229,8 +229,9 @@ static void a_denied_write_sets_no_dirty(void **state)
 		sim_cpu_set_mode(rig.cpu, SIM_CPU_ALWAYS_STALE);
 		tables_map(&rig.tables, GPA, rig.page, SIM_LEVEL_4K, "r");
 		assert_int_not_equal(sim_cpu_access(rig.cpu, GPA, SIM_WRITE).outcome, SIM_OK);
-		assert_int_equal(
-		    tables_get(&rig.tables, GPA, SIM_LEVEL_4K) & tables_dirty_bit(&rig.tables), 0);
+		assert_int_equal(tables_get(&rig.tables, GPA, SIM_LEVEL_4K) &
+					 tables_dirty_bit(&rig.tables),
+				 0);
 		machine_end(rig.machine);
 	}
 }
@@ -349,25 +350,25 @@ static void reaching_a_table_or_a_freed_page_as_data_is_a_violation(void **state
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(npt_faults_on_an_absent_page_say_who_asked),
-	    cmocka_unit_test(npt_faults_on_missing_rights_have_p_set),
-	    cmocka_unit_test(npt_supervisor_entries_admit_nobody),
-	    cmocka_unit_test(
-		npt_reserved_bits_are_told_with_p_by_the_manual_and_without_by_the_quirk),
-	    cmocka_unit_test(npt_no_exec_is_a_reserved_bit_without_efer_nxe),
-	    cmocka_unit_test(npt_guest_table_reads_count_as_writes),
-	    cmocka_unit_test(ept_violations_say_what_was_tried_and_what_was_allowed),
-	    cmocka_unit_test(ept_guest_table_reads_write_only_if_flags_are_kept),
-	    cmocka_unit_test(ept_misconfigurations_are_no_violations),
-	    cmocka_unit_test(ept_misconfiguration_below_goes_before_missing_rights_above),
-	    cmocka_unit_test(ept_without_accessed_and_dirty_changes_no_entry),
-	    cmocka_unit_test(accessed_is_set_on_the_path_and_dirty_on_the_leaf),
-	    cmocka_unit_test(a_denied_write_sets_no_dirty),
-	    cmocka_unit_test(huge_leaves_add_the_offset_inside_them),
-	    cmocka_unit_test(a_walk_without_effects_sets_nothing_and_sees_the_same),
-	    cmocka_unit_test(dirty_is_never_set_on_an_entry_that_just_lost_write_access),
-	    cmocka_unit_test(walking_what_is_no_table_is_a_violation),
-	    cmocka_unit_test(reaching_a_table_or_a_freed_page_as_data_is_a_violation),
+		cmocka_unit_test(npt_faults_on_an_absent_page_say_who_asked),
+		cmocka_unit_test(npt_faults_on_missing_rights_have_p_set),
+		cmocka_unit_test(npt_supervisor_entries_admit_nobody),
+		cmocka_unit_test(
+			npt_reserved_bits_are_told_with_p_by_the_manual_and_without_by_the_quirk),
+		cmocka_unit_test(npt_no_exec_is_a_reserved_bit_without_efer_nxe),
+		cmocka_unit_test(npt_guest_table_reads_count_as_writes),
+		cmocka_unit_test(ept_violations_say_what_was_tried_and_what_was_allowed),
+		cmocka_unit_test(ept_guest_table_reads_write_only_if_flags_are_kept),
+		cmocka_unit_test(ept_misconfigurations_are_no_violations),
+		cmocka_unit_test(ept_misconfiguration_below_goes_before_missing_rights_above),
+		cmocka_unit_test(ept_without_accessed_and_dirty_changes_no_entry),
+		cmocka_unit_test(accessed_is_set_on_the_path_and_dirty_on_the_leaf),
+		cmocka_unit_test(a_denied_write_sets_no_dirty),
+		cmocka_unit_test(huge_leaves_add_the_offset_inside_them),
+		cmocka_unit_test(a_walk_without_effects_sets_nothing_and_sees_the_same),
+		cmocka_unit_test(dirty_is_never_set_on_an_entry_that_just_lost_write_access),
+		cmocka_unit_test(walking_what_is_no_table_is_a_violation),
+		cmocka_unit_test(reaching_a_table_or_a_freed_page_as_data_is_a_violation),
 	};
 
 	return cmocka_run_group_tests_name("sim_walk", tests, NULL, NULL);
