@@ -12,6 +12,8 @@
  */
 #include "shadow/leaves.h"
 
+#include "vm.h"
+
 /* Do the rules of the acting vCPU say what this table's entries mean? */
 static bool rules_fit(const struct vmmu_vcpu *vcpu, const struct vmmu_shade *s)
 {
@@ -24,7 +26,7 @@ static bool rules_fit(const struct vmmu_vcpu *vcpu, const struct vmmu_shade *s)
 /* Note rights, or a frame, that a CPU could still use although they are gone. */
 static inline void note_lost(struct vmmu_leaves *l, uint64_t from, uint64_t to)
 {
-	const struct vmmu_fmt *fmt = leaves_fmt(l);
+	const struct vmmu_fmt *fmt = &l->task->vm->fmt;
 
 	/* SMAP and SMEP make the user bit a right of the other kind: any change counts. */
 	if (!l->owed &&
@@ -92,7 +94,7 @@ static inline void drop(struct vmmu_leaves *l, unsigned index, uint64_t old)
 static inline bool narrow(struct vmmu_leaves *l, unsigned index, uint64_t old, uint64_t gpte)
 	VMMU_REQUIRES(vmmu_mmu_lock)
 {
-	const struct vmmu_fmt *fmt = leaves_fmt(l);
+	const struct vmmu_fmt *fmt = &l->task->vm->fmt;
 	uint64_t to = leaves_want(l, gpte), from;
 
 	if (((to & ~old & l->write) || (old & ~to & fmt->no_exec)) && !VMMU_MUTANT(NARROW_WIDENS))
@@ -197,9 +199,9 @@ static __attribute__((noinline)) void refresh_one(struct vmmu_task *task, struct
 {
 	struct vmmu_leaves l;
 
-	leaves_begin(&l, task, s);
+	vmmu_leaves_begin(&l, task, s);
 	refresh_word(&l, frame, index / 64, UINT64_C(1) << index % 64);
-	leaves_end(&l);
+	vmmu_leaves_end(&l);
 }
 
 void vmmu_shade_refresh_entry(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
@@ -230,8 +232,8 @@ void vmmu_shade_refresh(struct vmmu_task *task, struct vmmu_shade *s)
 			vmmu_shade_clear(task, s, i);
 		return;
 	}
-	leaves_begin(&l, task, s);
+	vmmu_leaves_begin(&l, task, s);
 	for (unsigned word = 0; word < VMMU_TABLE_ENTRIES / 64; word++)
 		refresh_word(&l, frame, word, atomic_get(&s->filled[word]));
-	leaves_end(&l);
+	vmmu_leaves_end(&l);
 }

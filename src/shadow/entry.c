@@ -118,6 +118,7 @@ void vmmu_shade_unlist(struct vmmu_task *task, uint64_t *cell, struct vmmu_shade
 
 /* The leaf goes, or another takes its place: off its reverse map. */
 static void leaf_gone(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
+	VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	uint64_t key = rmap_key(s, vmmu_shade_leaf_gfn(s, index));
 
@@ -179,7 +180,7 @@ void vmmu_shade_told(struct vmmu_task *task, struct vmmu_shade *s, unsigned inde
 
 /* Same leaf, other rights: it stays on its reverse map. */
 static void change_rights(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
-			  vmmu_spte_t to)
+			  vmmu_spte_t to) VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	vmmu_spte_t from = shade_swap(s, index, to);
 
@@ -308,7 +309,7 @@ void vmmu_shade_clean(struct vmmu_task *task, struct vmmu_shade *s, unsigned ind
 /* ---- all leaves of a frame ---- */
 
 static void leaf_narrow(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
-			uint32_t kinds)
+			uint32_t kinds) VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	const struct vmmu_fmt *fmt = &task->vm->fmt;
 	vmmu_spte_t e = shade_get(s, index), to = spte_without(fmt, e, kinds);

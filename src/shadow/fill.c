@@ -6,6 +6,7 @@
 #include "shadow/fetch.h"
 #include "shadow/frame.h"
 #include "shadow/leaves.h"
+#include "vm.h"
 
 /* Claim the empty ones of @bits. Return: those that are the caller's to fill now. */
 static inline uint64_t claim(vmmu_atomic_t *word, uint64_t bits)
@@ -175,13 +176,13 @@ bool vmmu_shade_fill_group(struct vmmu_task *task, struct vmmu_shade *s, unsigne
 
 	if (!claim(word, own))
 		return false;
-	leaves_begin(&l, task, s);
+	vmmu_leaves_begin(&l, task, s);
 	done = is_current(&l, index, gpte) && fill(&l, index, gpte, is_write);
 	if (!done)
 		(void)atomic_clear(word, own);
 	else if (task->vm->config.prefetch > 1)
 		fill_around(&l, index);
-	leaves_end(&l);
+	vmmu_leaves_end(&l);
 	return done;
 }
 
@@ -191,7 +192,7 @@ void vmmu_shade_prefetch(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 
 	if (task->vm->config.prefetch <= 1 || (shade_is_mirror(s) && !vmmu_shade_frame(task, s)))
 		return;
-	leaves_begin(&l, task, s);
+	vmmu_leaves_begin(&l, task, s);
 	fill_around(&l, index);
-	leaves_end(&l);
+	vmmu_leaves_end(&l);
 }

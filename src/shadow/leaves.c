@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "shadow/leaves.h"
 
+#include "vm.h"
+
 /* Rights in roles become those of leaves by a shift. */
 #define RIGHTS_SHIFT 1
 _Static_assert(VMMU_RIGHT_WRITE << RIGHTS_SHIFT == VMMU_BIT(1) &&
@@ -29,6 +31,41 @@ void vmmu_leaves_prepare(const struct vmmu_vm *vm, struct vmmu_shade *s)
 	s->leaf_frame = role.direct                      ? 0
 			: role.mode == VMMU_PAGING_32BIT ? VMMU_MASK(31, 12)
 							 : VMMU_MASK(51, 12);
+}
+
+void vmmu_leaves_begin(struct vmmu_leaves *l, struct vmmu_task *task, struct vmmu_shade *s)
+{
+	const struct vmmu_vm *vm = task->vm;
+	unsigned space = s->sp.role.space;
+
+	l->task = task;
+	l->s = s;
+	l->gptes = s->gptes;
+	l->base = s->leaf_base;
+	l->take = s->leaf_take;
+	l->frame = s->leaf_frame;
+	l->write = vm->fmt.write;
+	l->where = VMMU_SPTE_ADDRESS_MASK | vm->fmt.memtype_mask;
+	l->watched = vm->port->page_dirty || vm->port->trace;
+	l->tracked = vm_tracks(vm);
+	/* Taking away pauses: then there are leaves that are on their way out. */
+	l->copies = !(vm->invalidations.frames[space].active | vm->invalidations.host.active) &&
+		    !(atomic_get(&vm->spaces[space].generation) & VMMU_GENERATION_IN_PROGRESS);
+	l->region = l->gone_region = l->tables_region = VMMU_LEAVES_NO_REGION;
+	l->slot.count = 0;
+	l->block = l->block_count = 0;
+	l->owed = false;
+	l->gone = l->emptied = l->filled = 0;
+}
+
+void vmmu_leaves_end(const struct vmmu_leaves *l)
+{
+	if (l->gone)
+		stat_add(l->task, VMMU_STAT_ZAPPED, l->gone);
+	if (l->filled != l->emptied)
+		stat_add(l->task, VMMU_STAT_PAGES_4K, (uint64_t)l->filled - l->emptied);
+	if (l->owed)
+		vmmu_debt_add_everything(l->task);
 }
 
 void vmmu_leaves_enter(struct vmmu_leaves *l, uint64_t region)

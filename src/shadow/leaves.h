@@ -3,7 +3,7 @@
  * Inside of the shadow engine: many leaves of one level-1 table, made or changed in one go. What
  * they have in common is worked out once: how the table narrows the guest's rights, the cells of
  * 512 frames, the block of host memory that the last one lay in. What is owed and counted for all
- * of them is noted once, by leaves_end().
+ * of them is noted once, by vmmu_leaves_end().
  *
  * Leaves are handled as memory has them (shade_raw()). Of a table without a second stage they have
  * rights and protection key where the guest's entries have them: format/entry.c checks that.
@@ -11,8 +11,8 @@
 #ifndef VMMU_SHADOW_LEAVES_H
 #define VMMU_SHADOW_LEAVES_H
 
+#include "base/mutate.h"
 #include "shadow/shade.h"
-#include "vm.h"
 
 #define VMMU_LEAVES_NO_REGION UINT64_MAX
 
@@ -27,6 +27,7 @@ struct vmmu_leaves {
 	uint64_t where;  /* what leaves of the same frame have in common: page and memory type */
 	bool watched;    /* somebody is told of each change */
 	bool tracked;    /* clients track frames */
+	bool copies;     /* nothing is being taken away: what is mapped may be */
 	/* Cells of 512 frames; NULL: none were made. */
 	uint64_t region, tables_region;
 	uint64_t *rmap, *tables;
@@ -37,18 +38,18 @@ struct vmmu_leaves {
 	/* Frames of the slot whose host frames follow each other as they do. */
 	uint64_t block, block_count, block_pfn;
 	bool block_writable;
-	/* For leaves_end(). */
+	/* For vmmu_leaves_end(). */
 	bool owed;
 	uint32_t gone, emptied, filled;
 };
 
+/* @s: of level 1. Context: the lock is held, and the slots stand still, until the end. */
+void vmmu_leaves_begin(struct vmmu_leaves *l, struct vmmu_task *task, struct vmmu_shade *s)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+void vmmu_leaves_end(const struct vmmu_leaves *l) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+
 /* On to other frames. */
 void vmmu_leaves_enter(struct vmmu_leaves *l, uint64_t region) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
-
-static inline const struct vmmu_fmt *leaves_fmt(const struct vmmu_leaves *l)
-{
-	return &l->task->vm->fmt;
-}
 
 static inline vmmu_gfn_t leaves_gfn(const struct vmmu_leaves *l, unsigned index, uint64_t gpte)
 {
@@ -108,45 +109,12 @@ uint64_t vmmu_leaves_complete(struct vmmu_leaves *l, vmmu_gfn_t gfn, uint64_t wa
 static inline uint64_t leaves_complete(struct vmmu_leaves *l, vmmu_gfn_t gfn, uint64_t head,
 				       uint64_t want) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
-	uint64_t to = head ? leaves_copy(l, head, want) : 0;
+	uint64_t to = head && VMMU_LIKELY(l->copies) ? leaves_copy(l, head, want) : 0;
 
 	return to ? to : vmmu_leaves_complete(l, gfn, want);
 }
 
-/* What leaves_begin() has to know of a new table. */
+/* What vmmu_leaves_begin() has to know of a new table. */
 void vmmu_leaves_prepare(const struct vmmu_vm *vm, struct vmmu_shade *s);
-
-/* @s: of level 1. Context: the lock is held, and the slots stand still, until the end. */
-static inline void leaves_begin(struct vmmu_leaves *l, struct vmmu_task *task, struct vmmu_shade *s)
-	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
-{
-	const struct vmmu_vm *vm = task->vm;
-
-	l->task = task;
-	l->s = s;
-	l->gptes = s->gptes;
-	l->base = s->leaf_base;
-	l->take = s->leaf_take;
-	l->frame = s->leaf_frame;
-	l->write = vm->fmt.write;
-	l->where = VMMU_SPTE_ADDRESS_MASK | vm->fmt.memtype_mask;
-	l->watched = vm->port->page_dirty || vm->port->trace;
-	l->tracked = vm_tracks(vm);
-	l->region = l->gone_region = l->tables_region = VMMU_LEAVES_NO_REGION;
-	l->slot.count = 0;
-	l->block = l->block_count = 0;
-	l->owed = false;
-	l->gone = l->emptied = l->filled = 0;
-}
-
-static inline void leaves_end(const struct vmmu_leaves *l) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
-{
-	if (l->gone)
-		stat_add(l->task, VMMU_STAT_ZAPPED, l->gone);
-	if (l->filled != l->emptied)
-		stat_add(l->task, VMMU_STAT_PAGES_4K, (uint64_t)l->filled - l->emptied);
-	if (l->owed)
-		vmmu_debt_add_everything(l->task);
-}
 
 #endif
