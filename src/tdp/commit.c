@@ -236,15 +236,32 @@ static __attribute__((noinline)) bool commit_rare(struct vmmu_iter *it, vmmu_spt
 	return commit_any(it, to);
 }
 
+/* A table, or a device, where nothing was; nobody listens. */
+static __attribute__((noinline)) bool fill_with_other(struct vmmu_iter *it, vmmu_spte_t to)
+{
+	enum vmmu_kind new = spte_kind(to);
+
+	if (VMMU_UNLIKELY(!(legal[VMMU_KIND_EMPTY] & (1u << new))))
+		return commit_rare(it, to);
+	if (!atomic_cas(&it->slot->raw, &it->old.raw, to.raw))
+		return false;
+	it->old = to;
+	if (new == VMMU_KIND_MMIO)
+		stat_add(it->task, VMMU_STAT_MMIO_ENTRIES, 1);
+	return true;
+}
+
 /* Nearly all commits fill an empty entry with a leaf, and nobody listens: that way is short. */
 bool vmmu_commit(struct vmmu_iter *it, vmmu_spte_t to)
 {
 	struct vmmu_task *task = it->task;
 	const struct vmmu_port *port = task->vm->port;
 
-	if (spte_kind(it->old) != VMMU_KIND_EMPTY || spte_kind(to) != VMMU_KIND_LEAF ||
-	    port->trace || port->tables_written || VMMU_MUTANT(COMMIT_BLIND))
+	if (spte_kind(it->old) != VMMU_KIND_EMPTY || port->trace || port->tables_written ||
+	    VMMU_MUTANT(COMMIT_BLIND))
 		return commit_rare(it, to);
+	if (VMMU_UNLIKELY(spte_kind(to) != VMMU_KIND_LEAF))
+		return fill_with_other(it, to);
 	if (!atomic_cas(&it->slot->raw, &it->old.raw, to.raw))
 		return false;
 	it->old = to;
