@@ -232,6 +232,14 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	return true;
 }
 
+/* Level-1 tables of the frame become unsync for a write. */
+static inline bool may_write(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn, bool is_write)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock) VMMU_REQUIRES(vmmu_frame_bit)
+{
+	return VMMU_LIKELY(!vmmu_frame_is_shut(task->vm, space, gfn, false)) ||
+	       VMMU_MUTANT(FILL_TABLE) || (is_write && vmmu_frame_unsync(task, space, gfn));
+}
+
 bool vmmu_shade_add_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 			 vmmu_spte_t to, const struct vmmu_wish *wish)
 {
@@ -243,8 +251,7 @@ bool vmmu_shade_add_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	if (!head)
 		return false;
 	list = vmmu_frame_lock(vm, head);
-	if ((to.raw & vm->fmt.write) && !VMMU_MUTANT(FILL_TABLE) &&
-	    vmmu_frame_is_shut(vm, s->sp.role.space, gfn, false)) {
+	if ((to.raw & vm->fmt.write) && !may_write(task, s->sp.role.space, gfn, wish->is_write)) {
 		if (wish->is_write) {
 			vmmu_frame_unlock(head, list);
 			return false;
@@ -260,6 +267,47 @@ bool vmmu_shade_add_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	stat_add(task, pages_stat(s), 1);
 	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, 0, to.raw);
 	return true;
+}
+
+/* Would they be the same leaf, but for the right to write and what it leaves behind? */
+static bool differs_by_write(const struct vmmu_fmt *fmt, const struct vmmu_shade *s, unsigned index,
+			     vmmu_spte_t to, uint64_t gpte)
+{
+	vmmu_spte_t from = shade_get(s, index);
+	uint64_t marks = fmt->write | fmt->dirty | fmt->accessed;
+	uint64_t soft = VMMU_GUEST_ACCESSED | VMMU_GUEST_DIRTY | VMMU_BIT(1);
+
+	/* An entry of the guest's that has changed otherwise may be of another frame. */
+	if (spte_kind(from) != VMMU_KIND_LEAF || VMMU_MUTANT(WIDEN_CHANGED))
+		return spte_kind(from) == VMMU_KIND_LEAF;
+	return !((from.raw ^ to.raw) & ~marks) && !((shade_gpte(s, index) ^ gpte) & ~soft);
+}
+
+bool vmmu_shade_widen_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
+			   vmmu_spte_t to, const struct vmmu_wish *wish)
+{
+	const struct vmmu_vm *vm = task->vm;
+	unsigned space = s->sp.role.space;
+	vmmu_gfn_t gfn = vmmu_shade_gfn_of(s, index, wish->gpte);
+	vmmu_atomic_t *head = frame_head(task, space, gfn);
+	uint64_t list, from = 0;
+	bool done;
+
+	if (!head)
+		return false;
+	list = vmmu_frame_lock(vm, head);
+	done = differs_by_write(&vm->fmt, s, index, to, wish->gpte) &&
+	       may_write(task, space, gfn, true);
+	if (done) {
+		__atomic_store_n(&s->gptes[index], wish->gpte, __ATOMIC_RELAXED);
+		/* What the CPU has set meanwhile stays. */
+		from = atomic_set(&s->sp.entries[index].raw, shade_raw(to));
+	}
+	vmmu_frame_unlock(head, list);
+	if (done)
+		trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, shade_entry(from).raw,
+		      shade_entry(from).raw | to.raw);
+	return done;
 }
 
 bool vmmu_shade_add_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,

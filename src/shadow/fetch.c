@@ -266,7 +266,7 @@ static void fill_around(struct vmmu_task *task, struct vmmu_shade *s, unsigned i
 	for (; bits; bits &= bits - 1) {
 		unsigned i = base + (unsigned)__builtin_ctzll(bits);
 
-		if (wish_of(task, s, frame, i, &wish) && vmmu_shade_fill(task, s, i, &wish))
+		if (wish_of(task, s, frame, i, &wish) && vmmu_shade_fill(task, s, i, &wish, false))
 			stat_add(task, VMMU_STAT_PREFETCHED, 1);
 		else
 			empty |= bits & -bits;
@@ -283,7 +283,7 @@ bool vmmu_shade_fill_group(struct vmmu_task *task, struct vmmu_shade *s, unsigne
 
 	if (!claim(word, own))
 		return false;
-	if (!vmmu_shade_fill(task, s, index, wish)) {
+	if (!vmmu_shade_fill(task, s, index, wish, false)) {
 		(void)atomic_clear(word, own);
 		return false;
 	}

@@ -94,7 +94,7 @@ static enum vmmu_outcome write_outcome(struct vmmu_task *task, unsigned space, v
 }
 
 bool vmmu_shade_fill(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
-		     const struct vmmu_wish *wish)
+		     const struct vmmu_wish *wish, bool widen)
 {
 	const struct vmmu_vm *vm = task->vm;
 	unsigned space = s->sp.role.space;
@@ -115,7 +115,8 @@ bool vmmu_shade_fill(struct vmmu_task *task, struct vmmu_shade *s, unsigned inde
 		return false;
 	e = build(vm, wish, gfn, &page, rights);
 	e.raw |= key_of(s, wish);
-	return vmmu_shade_add_leaf(task, s, index, e, wish);
+	return VMMU_UNLIKELY(widen) ? vmmu_shade_widen_leaf(task, s, index, e, wish)
+				    : vmmu_shade_add_leaf(task, s, index, e, wish);
 }
 
 enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,

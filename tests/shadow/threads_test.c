@@ -17,6 +17,8 @@
 #define HOT 48u /* pages that everybody wants */
 
 static atomic_bool stop;
+/* An audit must not come between a change of the guest's tables and the word of it. */
+static pthread_mutex_t editing = PTHREAD_MUTEX_INITIALIZER;
 
 static uint64_t roll(uint64_t *seed, uint64_t bound)
 {
@@ -73,7 +75,9 @@ static void *run_guest(void *context)
 
 		if (page == WORLD_ABSENT || page - WORLD_WINDOW < WORLD_LOOSE)
 			continue;
+		pthread_mutex_lock(&editing);
 		world_remap(w, page, WORLD_DATA + roll(&seed, 2) * roll(&seed, WORLD_PAGES));
+		pthread_mutex_unlock(&editing);
 		sched_yield();
 	}
 	return NULL;
@@ -95,8 +99,10 @@ static void *run_host(void *context)
 		uint64_t first = WORLD_DATA + roll(&seed, WORLD_PAGES - count);
 
 		if (i % 64 == 63) {
-			if (vmmu_zap_all(w->vm) != VMMU_OK || vmmu_audit(w->vm, finding, NULL) != 0)
+			pthread_mutex_lock(&editing);
+			if (vmmu_audit(w->vm, finding, NULL) != 0 || vmmu_zap_all(w->vm) != VMMU_OK)
 				atomic_fetch_add(&w->wrong, 1);
+			pthread_mutex_unlock(&editing);
 		} else if (i % 4 == 2) {
 			/* Some of them are tables. */
 			world_forget_table(w, roll(&seed, 32));
