@@ -63,7 +63,7 @@ static struct vmmu_shade *say_shadow(struct vmmu_teller *t, struct vmmu_task *ta
 	vmmu_teller_entry(t, task->vm, e, s->sp.role.space);
 	if (spte_kind(e) == VMMU_KIND_LEAF)
 		vmmu_text_add(&t->text, e.raw & task->vm->fmt.user_bit ? ", user" : ", supervisor");
-	vmmu_text_add(&t->text, s->unsync ? "; unsync" : "");
+	vmmu_text_add(&t->text, shade_is_unsync(s) ? "; unsync" : "");
 	if (spte_kind(e) == VMMU_KIND_TABLE)
 		child = vmmu_table_find(task->vm, spte_pfn(e));
 	return child ? shade_of(child) : NULL;

@@ -32,7 +32,7 @@ static void check_writable(struct vmmu_auditor *a, const struct vmmu_shade *s,
 			continue;
 		if (m->sp.role.level > VMMU_LEVEL_4K)
 			vmmu_audit_entry(a, 3, "the guest can write a table above level 1", at);
-		else if (!m->unsync)
+		else if (!shade_is_unsync(m))
 			vmmu_audit_entry(a, 4, "the guest can write a table that is in sync", at);
 	}
 }
@@ -44,7 +44,7 @@ static void check_in_sync(struct vmmu_auditor *a, const struct vmmu_shade *s, un
 	uint64_t now, soft = VMMU_GUEST_ACCESSED | VMMU_GUEST_DIRTY;
 
 	/* The top of PAE mode comes from registers. */
-	if (!shade_is_mirror(s) || s->unsync ||
+	if (!shade_is_mirror(s) || shade_is_unsync(s) ||
 	    (s->sp.role.mode <= VMMU_PAGING_PAE && s->sp.role.level == VMMU_LEVEL_1G))
 		return;
 	if (vmmu_guest_read(a->task, s->sp.role.space, vmmu_shade_gpte_gpa(s, index),

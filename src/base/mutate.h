@@ -112,6 +112,7 @@
 	X(LINK_UNSETTLED, "a table is linked before its frame cannot be written unseen")           \
 	X(LINK_WRITABLE, "a table made beside others leaves its frame writable to the guest")      \
 	X(LINK_UNCLAIMED, "two faults at once link a table to the same entry")                     \
+	X(WIDEN_CHANGED, "a leaf of an entry that the guest has changed becomes writable")         \
 	X(DEVICE_RIGHTS, "a shadow entry for a device lets everybody pass")
 
 #define VMMU_MUTANTS(X) VMMU_TDP_MUTANTS(X) VMMU_SHADOW_MUTANTS(X) VMMU_TRACK_MUTANTS(X)

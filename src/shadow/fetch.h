@@ -51,6 +51,13 @@ void vmmu_shade_prefetch(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 bool vmmu_shade_fill_group(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
 			   uint64_t gpte, bool is_write) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
+/*
+ * The leaf at entry @index lets the guest write from now on, side by side with others, if it is
+ * what a leaf for @gpte would be but for that. @gpte: as above. False: it is not, or must not.
+ */
+bool vmmu_shade_widen(struct vmmu_task *task, struct vmmu_shade *s, unsigned index, uint64_t gpte)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+
 /* The role of a table at @level in the vCPU's paging mode, rights and quadrant not narrowed. */
 union vmmu_role vmmu_shade_role(const struct vmmu_vcpu *vcpu, unsigned level);
 

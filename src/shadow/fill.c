@@ -16,20 +16,24 @@ static inline uint64_t claim(vmmu_atomic_t *word, uint64_t bits)
 	return bits & ~atomic_set(word, bits);
 }
 
-/* Does a table of the guest in the frame speak against it, as of now? */
-static inline bool is_shut(const struct vmmu_leaves *l, vmmu_gfn_t gfn)
+/*
+ * May the guest write the frame? For a write its level-1 tables become unsync: whoever is above
+ * them knows before the leaf can be used.
+ */
+static inline bool may_write(const struct vmmu_leaves *l, vmmu_gfn_t gfn, bool is_write)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock) VMMU_REQUIRES(vmmu_frame_bit)
 {
 	const struct vmmu_vm *vm = l->task->vm;
 	unsigned space = l->s->sp.role.space;
 
-	return vmmu_frames_mirrored(vm, space, gfn, VMMU_LEVEL_2M) &&
-	       vmmu_frame_is_shut(vm, space, gfn, false) && !VMMU_MUTANT(FILL_TABLE);
+	return !vmmu_frames_mirrored(vm, space, gfn, VMMU_LEVEL_2M) ||
+	       !vmmu_frame_is_shut(vm, space, gfn, false) || VMMU_MUTANT(FILL_TABLE) ||
+	       (is_write && !VMMU_MUTANT(UNSYNC_LATE) && vmmu_frame_unsync(l->task, space, gfn));
 }
 
 /*
- * The leaf, and its place on the list of the frame. What was asked about tables in the frame was a
- * hint: with the frame's bit held it is decided, for none comes meanwhile. Return: the leaf as
+ * The leaf, and its place on the list of the frame. Whether tables of the guest in the frame forbid
+ * writing is decided with the frame's bit held, for none comes meanwhile. Return: the leaf as
  * stored; 0: it had to be writable and may not; nothing changed.
  */
 static inline uint64_t add(const struct vmmu_leaves *l, unsigned index, uint64_t to, uint64_t gpte,
@@ -40,7 +44,7 @@ static inline uint64_t add(const struct vmmu_leaves *l, unsigned index, uint64_t
 	struct vmmu_shade *s = l->s;
 	uint64_t list = vmmu_frame_lock(l->task->vm, head);
 
-	if ((to & l->write) && is_shut(l, gfn)) {
+	if ((to & l->write) && !may_write(l, gfn, is_write)) {
 		if (is_write) {
 			vmmu_frame_unlock(head, list);
 			return 0;
@@ -177,6 +181,7 @@ bool vmmu_shade_fill_group(struct vmmu_task *task, struct vmmu_shade *s, unsigne
 	if (!claim(word, own))
 		return false;
 	vmmu_leaves_begin(&l, task, s);
+	l.decides_later = true;
 	done = is_current(&l, index, gpte) && fill(&l, index, gpte, is_write);
 	if (!done)
 		(void)atomic_clear(word, own);
@@ -193,6 +198,65 @@ void vmmu_shade_prefetch(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 	if (task->vm->config.prefetch <= 1 || (shade_is_mirror(s) && !vmmu_shade_frame(task, s)))
 		return;
 	vmmu_leaves_begin(&l, task, s);
+	l.decides_later = true;
 	fill_around(&l, index);
 	vmmu_leaves_end(&l);
+}
+
+/* ---- leaves that are there ---- */
+
+/* Is it the same leaf, but for the right to write and what that leaves behind? */
+static bool differs_by_write(const struct vmmu_leaves *l, unsigned index, uint64_t to,
+			     uint64_t gpte)
+{
+	const struct vmmu_fmt *fmt = &l->task->vm->fmt;
+	uint64_t from = atomic_get_acquire(&l->s->sp.entries[index].raw);
+	uint64_t marks = fmt->write | fmt->dirty | fmt->accessed;
+	uint64_t soft = VMMU_GUEST_ACCESSED | VMMU_GUEST_DIRTY | VMMU_BIT(1);
+
+	/* An entry of the guest's that has changed otherwise may be of another frame. */
+	if (shade_raw_kind(from) != VMMU_KIND_LEAF || VMMU_MUTANT(WIDEN_CHANGED))
+		return shade_raw_kind(from) == VMMU_KIND_LEAF;
+	return !((from ^ to) & ~marks) && !((shade_gpte(l->s, index) ^ gpte) & ~soft);
+}
+
+/* As vmmu_shade_widen(). @to: what a new leaf would be. */
+static bool widen(struct vmmu_leaves *l, unsigned index, uint64_t to, uint64_t gpte)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	vmmu_gfn_t gfn = leaves_gfn(l, index, gpte);
+	vmmu_atomic_t *head = (vmmu_atomic_t *)(void *)&l->rmap[gfn.n % VMMU_FRAMEMAP_ENTRIES];
+	uint64_t list = vmmu_frame_lock(l->task->vm, head), from = 0;
+	bool done = differs_by_write(l, index, to, l->frame ? gpte : 0) && may_write(l, gfn, true);
+
+	if (done) {
+		__atomic_store_n(&l->s->gptes[index], l->frame ? gpte : 0, __ATOMIC_RELAXED);
+		/* What the CPU has set meanwhile stays. */
+		from = atomic_set(&l->s->sp.entries[index].raw, to);
+	}
+	vmmu_frame_unlock(head, list);
+	if (done && VMMU_UNLIKELY(l->watched))
+		vmmu_shade_told(l->task, l->s, index, shade_entry(from), shade_entry(from | to));
+	return done;
+}
+
+bool vmmu_shade_widen(struct vmmu_task *task, struct vmmu_shade *s, unsigned index, uint64_t gpte)
+{
+	struct vmmu_leaves l;
+	vmmu_gfn_t gfn;
+	uint64_t *cell, to;
+	bool done;
+
+	vmmu_leaves_begin(&l, task, s);
+	l.decides_later = true;
+	gfn = leaves_gfn(&l, index, gpte);
+	cell = leaves_cell(&l, gfn);
+	if (!cell || (VMMU_UNLIKELY(l.tracked) && vmmu_tracked_kinds(task->vm, gfn) &&
+		      !VMMU_MUTANT(TRACK_FILL)))
+		return false;
+	/* Not by another leaf of the frame: this one may be the first on its list. */
+	to = vmmu_leaves_complete(&l, gfn, leaves_want(&l, gpte));
+	done = (to & l.write) && widen(&l, index, to | task->vm->fmt.dirty, gpte);
+	vmmu_leaves_end(&l);
+	return done;
 }

@@ -4,11 +4,12 @@
  * this one frame among those who share the mmu lock:
  *
  *   a leaf comes      is the frame free to be written? then the leaf onto the list
+ *   a leaf widens     the same; level-1 tables of the frame are made unsync before
  *   a table comes     onto the frame's list of tables, then no leaf of the frame may write any more
  *
- * In either order no leaf is left writable that should not be. The bit is held for a few steps
- * along those two lists, over no callback but port->relax. Whoever has the mmu lock exclusively
- * goes without: nobody holds a bit then.
+ * In any order no leaf is left writable that should not be. The bit is held for a few steps along
+ * those two lists, and up from tables that become unsync; over no callback but port->relax. Whoever
+ * has the mmu lock exclusively goes without: nobody holds a bit then.
  */
 #ifndef VMMU_SHADOW_FRAME_H
 #define VMMU_SHADOW_FRAME_H

@@ -94,10 +94,11 @@ static enum vmmu_outcome write_outcome(struct vmmu_task *task, unsigned space, v
 }
 
 /* For a mistake that takes others in between: UNSYNC_LATE. */
-static void let_others_in(struct vmmu_task *task) VMMU_NO_ANALYSIS
+static void unsync_late(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn) VMMU_NO_ANALYSIS
 {
 	vmmu_section_end(task);
 	vmmu_section_begin(task);
+	(void)vmmu_frame_unsync(task, space, gfn);
 }
 
 enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,
@@ -133,10 +134,8 @@ enum vmmu_outcome vmmu_shade_map(struct vmmu_task *task, struct vmmu_shade *s, u
 	e.raw |= key_of(s, wish);
 	if (!vmmu_shade_set_leaf(task, s, index, e, wish->gpte))
 		return VMMU_OUTCOME_NO_MEMORY;
-	if (VMMU_MUTANT(UNSYNC_LATE) && (rights & VMMU_RIGHT_WRITE)) {
-		let_others_in(task);
-		vmmu_frame_unsync(task, space, gfn);
-	}
+	if (VMMU_MUTANT(UNSYNC_LATE) && (rights & VMMU_RIGHT_WRITE))
+		unsync_late(task, space, gfn);
 	if (wish->is_write && !(rights & VMMU_RIGHT_WRITE))
 		return write_outcome(task, space, gfn);
 	return VMMU_OUTCOME_RESUME;

@@ -48,6 +48,7 @@ void vmmu_leaves_begin(struct vmmu_leaves *l, struct vmmu_task *task, struct vmm
 	l->where = VMMU_SPTE_ADDRESS_MASK | vm->fmt.memtype_mask;
 	l->watched = vm->port->page_dirty || vm->port->trace;
 	l->tracked = vm_tracks(vm);
+	l->decides_later = false;
 	/* Taking away pauses: then there are leaves that are on their way out. */
 	l->copies = !(vm->invalidations.frames[space].active | vm->invalidations.host.active) &&
 		    !(atomic_get(&vm->spaces[space].generation) & VMMU_GENERATION_IN_PROGRESS);
@@ -100,8 +101,7 @@ static __attribute__((noinline)) void enter_tables(struct vmmu_leaves *l, vmmu_g
 			    : NULL;
 }
 
-/* Do tables of the guest in the frame keep it from being written? Beside others who share the lock:
- * a hint; fill.c decides with the frame's bit held. */
+/* Do tables of the guest in the frame keep it from being written? */
 static inline bool is_shut(struct vmmu_leaves *l, vmmu_gfn_t gfn)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
@@ -183,8 +183,8 @@ uint64_t vmmu_leaves_complete(struct vmmu_leaves *l, vmmu_gfn_t gfn, uint64_t wa
 
 	if (!find_page(l, gfn, &page))
 		return 0;
-	if ((want & l->write) &&
-	    (!page.writable || (l->slot.flags & VMMU_SLOT_READONLY) || is_shut(l, gfn)))
+	if ((want & l->write) && (!page.writable || (l->slot.flags & VMMU_SLOT_READONLY) ||
+				  (!l->decides_later && is_shut(l, gfn))))
 		want &= ~l->write;
 	if (VMMU_UNLIKELY(l->task->vm->port->memory_type != NULL))
 		want |= memtype_of(l, gfn, page.pfn);

@@ -27,7 +27,10 @@ struct vmmu_leaves {
 	uint64_t where;  /* what leaves of the same frame have in common: page and memory type */
 	bool watched;    /* somebody is told of each change */
 	bool tracked;    /* clients track frames */
-	bool copies;     /* nothing is being taken away: what is mapped may be */
+	/* Whether tables of the guest in a frame forbid writing is not asked: side by side with
+	 * others it is decided with the frame's bit held. */
+	bool decides_later;
+	bool copies; /* nothing is being taken away: what is mapped may be */
 	/* Cells of 512 frames; NULL: none were made. */
 	uint64_t region, tables_region;
 	uint64_t *rmap, *tables;

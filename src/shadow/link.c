@@ -85,7 +85,7 @@ static bool may_come(const struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmmu_role r
 	const struct vmmu_shade *s = vmmu_shade_first(vm, role.space, gfn);
 
 	for (; s; s = s->same_frame)
-		if (role.level > VMMU_LEVEL_4K && s->unsync)
+		if (role.level > VMMU_LEVEL_4K && shade_is_unsync(s))
 			return false;
 	/* Huge leaves come under the exclusive lock only. */
 	return !vmmu_framemap_peek(&frames->rmap[1], gfn.n >> 9) &&

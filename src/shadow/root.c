@@ -292,7 +292,7 @@ static struct vmmu_shade *unsync_below(struct vmmu_task *task, struct vmmu_sp *s
 						     : NULL;
 	}
 	/* Tables in sync say what the guest's say; CPUs hold nothing that they do not say. */
-	return sp && shade_of(sp)->unsync ? shade_of(sp) : NULL;
+	return sp && shade_is_unsync(shade_of(sp)) ? shade_of(sp) : NULL;
 }
 
 /* The top table, if it is another one than the root. */
@@ -315,7 +315,7 @@ void vmmu_shadow_forget_gva(struct vmmu_task *task, vmmu_gva_t gva)
 	/* Tables in sync say what the guest's say; CPUs hold nothing that they do not say. */
 	struct vmmu_shade *lowest = shade_lowest(task, gva);
 
-	if (lowest && lowest->unsync)
+	if (lowest && shade_is_unsync(lowest))
 		vmmu_shade_refresh_entry(task, lowest, gfn_index(page, VMMU_LEVEL_4K));
 	/* Global translations, and those of another space that INVPCID names, go too. */
 	for (unsigned i = 0; i < known_roots(vcpu); i++) {
@@ -335,7 +335,7 @@ bool vmmu_shadow_would_forget(struct vmmu_task *task, vmmu_gva_t gva,
 	unsigned index = gfn_index(page, VMMU_LEVEL_4K);
 	struct vmmu_shade *s;
 
-	if (lowest->unsync && shade_is_filled(lowest, index))
+	if (shade_is_unsync(lowest) && shade_is_filled(lowest, index))
 		return true;
 	for (unsigned i = 0; i < known_roots(vcpu); i++) {
 		s = other_root(vcpu, &vcpu->shadow.known[i]);

@@ -14,12 +14,14 @@
  * its shadow tables are then "unsync", every table above knows, and they are brought up to date
  * when the guest flushes (MOV CR3, INVLPG).
  *
- * Exclusion: what takes tables, links or leaves away happens under the mmu lock, exclusive. Faults
- * that only add share it: those that fill empty entries of level-1 tables, and those that link a
- * table on the way there. Nothing goes for them, except a leaf's right to write. Each claims the
- * entry that it fills by its bit in ->filled: that is an entry, or given back, when the lock is let
- * go. What concerns one guest frame - which tables it holds, which leaves it has, and whether they
- * may be written - is decided under the frame's own lock bit (frame.h).
+ * Exclusion: what takes tables, links or leaves away, and what brings tables up to date, happens
+ * under the mmu lock, exclusive. Faults that only add share it: those that fill empty entries of
+ * level-1 tables, that link a table on the way there, that make a table unsync, and let a leaf
+ * write that is there. Nothing goes for them, except a leaf's right to write. Each claims the entry
+ * that it fills by its bit in ->filled: that is an entry, or given back, when the lock is let go.
+ * What concerns one guest frame - which tables it holds, which leaves it has, and whether they may
+ * be written - is decided under the frame's own lock bit (frame.h); marks and lists of parents
+ * change under a spin.
  */
 #ifndef VMMU_SHADOW_SHADE_H
 #define VMMU_SHADOW_SHADE_H
@@ -54,8 +56,10 @@ struct vmmu_shade {
 	/* Entries that are not empty; under the shared lock: or that somebody is about to fill. */
 	vmmu_atomic_t filled[VMMU_TABLE_ENTRIES / 64];
 	uint32_t unsync_count; /* bits set in unsync_below */
-	bool unsync;           /* the guest may write the table it mirrors */
 	bool zapped;           /* off all lists; kept for those who run on it */
+	/* 1: the guest may write the table it mirrors. The frame's lock bit, or mmu lock,
+	 * exclusive. */
+	vmmu_atomic_t unsync;
 	/* 1: the flush that making it owed is paid. Before, CPUs may write its frame unseen: it is
 	 * not to be linked. Never 0 for those who have the mmu lock exclusively. */
 	vmmu_atomic_t settled;
@@ -87,6 +91,12 @@ static inline struct vmmu_shade *link_shade(vmmu_link_t link)
 static inline unsigned link_index(vmmu_link_t link)
 {
 	return (unsigned)link.n & (VMMU_TABLE_ENTRIES - 1u);
+}
+
+/* Of a leaf: the frame's lock bit, or mmu lock, exclusive, to change. */
+static inline uint64_t shade_gpte(const struct vmmu_shade *s, unsigned index)
+{
+	return __atomic_load_n(&s->gptes[index], __ATOMIC_RELAXED);
 }
 
 static inline struct vmmu_shade *shade_of(struct vmmu_sp *sp)
@@ -155,6 +165,11 @@ static inline unsigned shade_filled_from(const struct vmmu_shade *s, unsigned in
 static inline bool shade_is_filled(const struct vmmu_shade *s, unsigned index)
 {
 	return atomic_get(&s->filled[index / 64]) >> (index % 64) & 1u;
+}
+
+static inline bool shade_is_unsync(const struct vmmu_shade *s)
+{
+	return atomic_get_ordered(&s->unsync) != 0;
 }
 
 static inline bool shade_is_mirror(const struct vmmu_shade *s)
@@ -282,9 +297,10 @@ enum vmmu_writable { VMMU_MAY_WRITE, VMMU_MUST_NOT_WRITE };
  * not count: they can become unsync. */
 bool vmmu_frame_is_shut(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, bool is_write)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
-/* Its level-1 tables become unsync. */
-void vmmu_frame_unsync(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
-	VMMU_REQUIRES(vmmu_mmu_lock);
+/* A write to the frame is to be let through: its level-1 tables become unsync, and all above know
+ * when this returns. False: it holds tables above level 1; nothing changed. */
+bool vmmu_frame_unsync(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock) VMMU_REQUIRES(vmmu_frame_bit);
 /* May a leaf for this frame be writable? On a write, level-1 tables become unsync for it. */
 enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn,
 				       bool is_write) VMMU_REQUIRES(vmmu_mmu_lock);
@@ -303,7 +319,7 @@ void vmmu_shade_refresh_entry(struct vmmu_task *task, struct vmmu_shade *s, unsi
 
 static inline bool shade_is_stale(const struct vmmu_shade *s)
 {
-	return s->unsync || s->unsync_count;
+	return shade_is_unsync(s) || s->unsync_count;
 }
 
 /* ---- leaf.c ---- */

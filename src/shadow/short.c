@@ -203,7 +203,7 @@ static inline bool is_served(const struct shadow_fault *f, const struct vmmu_sha
 
 	/* Without CR0.WP leaves may pretend. */
 	if (spte_kind(e) != VMMU_KIND_LEAF || !f->vcpu->shadow.paging.wp ||
-	    (shade_is_mirror(s) && s->gptes[index] != gpte))
+	    (shade_is_mirror(s) && shade_gpte(s, index) != gpte))
 		return false;
 	if (f->flags & VMMU_WALK_WRITE)
 		needs |= fmt->write;
@@ -212,22 +212,31 @@ static inline bool is_served(const struct shadow_fault *f, const struct vmmu_sha
 	return !(needs & ~e.raw) && !((f->flags & VMMU_WALK_FETCH) && (e.raw & fmt->no_exec));
 }
 
+/* What is there lacks the right to write. False: or more. */
+static bool widen(struct shadow_fault *f, struct vmmu_shade *s, unsigned index, uint64_t gpte,
+		  const struct vmmu_wish *wish) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	/* Without CR0.WP leaves may pretend. */
+	return wish->is_write && f->vcpu->shadow.paging.wp &&
+	       vmmu_shade_widen(f->task, s, index, gpte);
+}
+
 /* As short_install(). */
 static bool shared_install(struct shadow_fault *f, struct vmmu_shade *s, uint64_t gpte)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	unsigned index = gfn_index(gva_page(f->gva), VMMU_LEVEL_4K);
 	struct vmmu_wish wish;
+	bool is_filled;
 
 	if (!short_wish(f, s, gpte, &wish))
 		return false;
-	if (shade_is_filled(s, index)) {
-		if (!is_served(f, s, index, gpte))
-			return false;
-	} else {
+	is_filled = shade_is_filled(s, index);
+	if (!is_filled || !is_served(f, s, index, gpte)) {
 		if (shade_is_mirror(s) && !mark_plainly(f, s, index, &gpte))
 			return false;
-		if (!vmmu_shade_fill_group(f->task, s, index, gpte, wish.is_write))
+		if (is_filled ? !widen(f, s, index, gpte, &wish)
+			      : !vmmu_shade_fill_group(f->task, s, index, gpte, wish.is_write))
 			return false;
 	}
 	say_where(f, s, index, gpte);

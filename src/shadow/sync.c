@@ -6,6 +6,10 @@
  *   write fault on the frame:   mark unsync, tell the tables above, then let the write through
  *   the guest flushes:          write-protect the frames, flush, then read and compare
  *
+ * Marks are set beside other faults, too, with the frame's lock bit and the shades spin; they go
+ * under the exclusive lock only. Links come with the spin: a new one is either there to be marked,
+ * or its maker finds the table stale and leaves it to the exclusive lock.
+ *
  * In that order a write of the guest that comes before its flush is never missed: either it
  * came before the frame was write-protected and is read, or it faults.
  */
@@ -80,12 +84,12 @@ void vmmu_unsync_unmark(struct vmmu_shade *parent, unsigned index)
 
 static void set_unsync(struct vmmu_vm *vm, struct vmmu_shade *s, bool unsync)
 {
-	if (s->unsync == unsync)
+	if (shade_is_unsync(s) == unsync)
 		return;
-	s->unsync = unsync;
-	vm->shades.unsync += unsync ? 1u : (uint64_t)-1;
 	if (!VMMU_MUTANT(UNSYNC_UNTOLD))
 		tell_above(s, unsync);
+	atomic_put_release(&s->unsync, unsync);
+	vm->shades.unsync += unsync ? 1u : (uint64_t)-1;
 }
 
 bool vmmu_frame_is_shut(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn, bool is_write)
@@ -96,18 +100,16 @@ bool vmmu_frame_is_shut(const struct vmmu_vm *vm, unsigned space, vmmu_gfn_t gfn
 		if (!shade_is_mirror(s))
 			continue;
 		if ((s->sp.role.level > VMMU_LEVEL_4K && !VMMU_MUTANT(FREELY_WRITABLE)) ||
-		    (!s->unsync && !is_write))
+		    (!is_write && !shade_is_unsync(s)))
 			return true;
 	}
 	return false;
 }
 
-void vmmu_frame_unsync(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+static void make_unsync(struct vmmu_task *task, struct vmmu_shade *first)
 {
-	struct vmmu_shade *s = vmmu_shade_first(task->vm, space, gfn);
-
-	for (; s; s = s->same_frame) {
-		if (!shade_is_mirror(s) || s->unsync)
+	for (struct vmmu_shade *s = first; s; s = s->same_frame) {
+		if (!shade_is_mirror(s) || shade_is_unsync(s))
 			continue;
 		set_unsync(task->vm, s, true);
 		stat_add(task, VMMU_STAT_SHADOW_UNSYNC, 1);
@@ -120,8 +122,21 @@ enum vmmu_writable vmmu_frame_writable(struct vmmu_task *task, unsigned space, v
 	if (vmmu_frame_is_shut(task->vm, space, gfn, is_write))
 		return VMMU_MUST_NOT_WRITE;
 	if (!VMMU_MUTANT(UNSYNC_LATE))
-		vmmu_frame_unsync(task, space, gfn);
+		make_unsync(task, vmmu_shade_first(task->vm, space, gfn));
 	return VMMU_MAY_WRITE;
+}
+
+bool vmmu_frame_unsync(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
+{
+	struct vmmu_vm *vm = task->vm;
+
+	if (vmmu_frame_is_shut(vm, space, gfn, true))
+		return false;
+	/* Links come one by one with this, so each is marked here, or finds the table stale. */
+	vmmu_spin_acquire(&vm->shades.lock, vm->port, vm->host);
+	make_unsync(task, vmmu_shade_first(vm, space, gfn));
+	vmmu_spin_release(&vm->shades.lock);
+	return true;
 }
 
 /* ---- bringing up to date; entry by entry in adopt.c ---- */
@@ -131,7 +146,7 @@ static struct vmmu_shade *find_unsync(struct vmmu_task *task, struct vmmu_shade 
 {
 	struct vmmu_shade *s = root;
 
-	while (s && !s->unsync) {
+	while (s && !shade_is_unsync(s)) {
 		unsigned word = 0;
 		vmmu_spte_t e;
 		struct vmmu_sp *child;

@@ -116,7 +116,7 @@ static void zap_unsync_of_frame(struct vmmu_task *task, unsigned space, vmmu_gfn
 	while (s) {
 		struct vmmu_shade *next = s->same_frame;
 
-		if (s->unsync && !VMMU_MUTANT(UNSYNC_STAYS)) {
+		if (shade_is_unsync(s) && !VMMU_MUTANT(UNSYNC_STAYS)) {
 			vmmu_shade_zap(task, s);
 			/* Zapping may have taken others of the chain along. */
 			next = vmmu_shade_first(task->vm, space, gfn);
@@ -170,7 +170,7 @@ struct vmmu_shade *vmmu_shade_get(struct vmmu_task *task, vmmu_gfn_t gfn, union 
 	s = vmmu_shade_find(vm, gfn, role);
 	if (s) {
 		atomic_put(&s->writes, 0);
-		if (s->unsync && !VMMU_MUTANT(LINK_STALE))
+		if (shade_is_unsync(s) && !VMMU_MUTANT(LINK_STALE))
 			vmmu_shade_refresh(task, s); /* before it is linked: R32 */
 		return s;
 	}
@@ -217,8 +217,8 @@ void vmmu_shade_zap(struct vmmu_task *task, struct vmmu_shade *s)
 	age_remove(&task->vm->shades, s);
 	if (!VMMU_MUTANT(MIRROR_UNCOUNTED))
 		mirrored_add(task->vm, s, (uint64_t)-1);
-	if (s->unsync) {
-		s->unsync = false;
+	if (shade_is_unsync(s)) {
+		atomic_put(&s->unsync, 0);
 		task->vm->shades.unsync--;
 	}
 	stat_add(task, VMMU_STAT_SHADOW_ZAPPED, 1);

@@ -116,7 +116,7 @@ static void port_flush(void *host, const struct vmmu_flush *flush)
 		if (!svm->running[i])
 			continue;
 		explore_wait(&guest_cpu_object[i], true, has_left, &i, "waits until it has left");
-		guest_leave(i); /* if its thread cannot */
+		guest_kick_out(i); /* if its thread cannot */
 	}
 }
 

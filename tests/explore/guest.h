@@ -106,6 +106,8 @@ void guest_load(unsigned vcpu, uint64_t top);
 void guest_flush(unsigned vcpu);
 void guest_invlpg(unsigned vcpu, uint64_t gva);
 void guest_leave(unsigned vcpu);
+/* By another thread, for an interrupt: unless it is in an access, and leaves by itself. */
+void guest_kick_out(unsigned vcpu);
 
 /* ---- what happens to the guest ---- */
 

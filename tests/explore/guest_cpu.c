@@ -56,13 +56,10 @@ static enum vmmu_error enter(unsigned i)
 	return VMMU_OK;
 }
 
-void guest_leave(unsigned i)
+static void leave_now(unsigned i)
 {
 	struct shadow_vm *svm = guest.svm;
 
-	if (!svm->running[i])
-		return;
-	explore_point(&guest_cpu_object[i], true, "out of the guest");
 	if (!svm->running[i])
 		return;
 	linear_cpu_unload(cpu_of(i));
@@ -70,6 +67,24 @@ void guest_leave(unsigned i)
 	guest.leaving[i] = true;
 	vmmu_vcpu_leave(svm->vcpu[i]);
 	guest.leaving[i] = false;
+}
+
+void guest_leave(unsigned i)
+{
+	if (!guest.svm->running[i])
+		return;
+	explore_point(&guest_cpu_object[i], true, "out of the guest");
+	leave_now(i);
+}
+
+void guest_kick_out(unsigned i)
+{
+	if (!guest.svm->running[i])
+		return;
+	explore_point(&guest_cpu_object[i], true, "out of the guest");
+	/* It may have left, and be back in an access by now: that is another stay. */
+	if (!guest.busy[i])
+		leave_now(i);
 }
 
 /* ---- is it right? ---- */

@@ -147,7 +147,7 @@ static const char *no_table_beside_a_directory_is_unsync(void)
 
 	for (; s; s = s->same_frame) {
 		is_directory |= s->sp.role.level > VMMU_LEVEL_4K;
-		is_unsync |= s->unsync;
+		is_unsync |= shade_is_unsync(s);
 	}
 	return is_directory && is_unsync ? "a table is unsync, its frame is a directory"
 					 : guest_check();

@@ -159,3 +159,45 @@ void two_faults_at_once_link_one_table(void **state)
 	assert_false(other.was_done);
 	end(w);
 }
+
+/* ---- a table that the guest writes ---- */
+
+/* vCPU 1 writes to the first loose table when vCPU 0 is in the middle of a fault on @page. */
+static void write_table_beside(struct world *w, uint64_t page)
+{
+	other = (struct other){.cpu = 1, .page = WORLD_WINDOW};
+	atomic_store(&w->on_page, let_other_fault);
+	assert_int_equal(world_fault(&w->cpu[0], page), VMMU_OUTCOME_RESUME);
+	assert_null((void *)(uintptr_t)atomic_load(&w->on_page));
+	pthread_join(other.thread, NULL);
+	assert_int_equal(other.outcome, VMMU_OUTCOME_RESUME);
+	assert_true(other.was_done);
+	assert_int_equal(vmmu_audit(w->vm, finding, NULL), 0);
+}
+
+/* First where there is no leaf yet, then where the last flush left one that is read-only. */
+void a_table_becomes_unsync_beside_other_faults(void **state)
+{
+	struct world *w = world_new(1);
+	const uint64_t page = WORLD_LOOSE_PAGE + 20;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		world_write(&w->cpu[i], 0);
+	world_write(&w->cpu[2], WORLD_WINDOW + 1); /* the frame map has cells for it */
+	for (uint64_t round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 3; i++)
+			world_write(&w->cpu[i], page);
+		assert_int_equal(stat_of(w, VMMU_STAT_SHADOW_UNSYNC), round);
+		write_table_beside(w, 5 + round);
+		assert_int_equal(stat_of(w, VMMU_STAT_SHADOW_UNSYNC), round + 1);
+		/* All that lead there know, by way of both directories. */
+		world_edit(w, page, WORLD_DATA + 100 + round);
+		for (unsigned i = 0; i < 3; i += 2)
+			vmmu_shadow_flush(w->cpu[i].vcpu);
+		assert_int_equal(stat_of(w, VMMU_STAT_SHADOW_SYNC), round + 1);
+		for (unsigned i = 0; i < 3; i++)
+			world_write(&w->cpu[i], page);
+	}
+	end(w);
+}

@@ -17,6 +17,8 @@
 #define HOT 48u /* pages that everybody wants */
 
 static atomic_bool stop;
+/* An audit must not come between a change of the guest's tables and the word of it. */
+static pthread_mutex_t editing = PTHREAD_MUTEX_INITIALIZER;
 
 static uint64_t roll(uint64_t *seed, uint64_t bound)
 {
@@ -62,9 +64,6 @@ static void *run_cpu(void *context)
 	return NULL;
 }
 
-/* Held while an entry of the guest's has changed and the library was not told yet. */
-static pthread_mutex_t editing = PTHREAD_MUTEX_INITIALIZER;
-
 /* A hot page may lead to the same frame as others: lists of leaves with several on them. */
 static void *run_guest(void *context)
 {
@@ -101,15 +100,16 @@ static void *run_host(void *context)
 
 		(void)vmmu_work(w->vm, 1);
 		if (i % 64 == 63) {
-			if (vmmu_zap_all(w->vm) != VMMU_OK)
-				atomic_fetch_add(&w->wrong, 1);
 			pthread_mutex_lock(&editing);
-			if (vmmu_audit(w->vm, finding, NULL) != 0)
+			if (vmmu_audit(w->vm, finding, NULL) != 0 || vmmu_zap_all(w->vm) != VMMU_OK)
 				atomic_fetch_add(&w->wrong, 1);
 			pthread_mutex_unlock(&editing);
 		} else if (i % 64 == 31) {
-			if (vmmu_zap_all_fast(w->vm) != VMMU_OK)
+			pthread_mutex_lock(&editing);
+			if (vmmu_audit(w->vm, finding, NULL) != 0 ||
+			    vmmu_zap_all_fast(w->vm) != VMMU_OK)
 				atomic_fetch_add(&w->wrong, 1);
+			pthread_mutex_unlock(&editing);
 		} else if (i % 4 == 2) {
 			/* Some of them are tables. */
 			world_forget_table(w, roll(&seed, 32));

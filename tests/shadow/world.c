@@ -233,6 +233,13 @@ void world_remap(struct world *w, uint64_t page, uint64_t frame)
 	atomic_store(&w->frame_of[page], frame);
 }
 
+void world_edit(struct world *w, uint64_t page, uint64_t frame)
+{
+	atomic_store(guest_entry(w, table_of(page), page % 512),
+		     frame << 12 | PRESENT_WRITABLE | MARKS);
+	atomic_store(&w->frame_of[page], frame);
+}
+
 void world_take(struct world *w, uint64_t first, uint64_t count)
 {
 	struct vmmu_gfn_range range = {{first}, {first + count}};

@@ -64,6 +64,8 @@ void world_free(struct world *w);
 void world_write(struct world_cpu *cpu, uint64_t page);
 /* One fault as if the CPU had met an entry that is not there. */
 enum vmmu_outcome world_fault(struct world_cpu *cpu, uint64_t page);
+/* As if the guest did it by a write that the library does not see: it has to flush. */
+void world_edit(struct world *w, uint64_t page, uint64_t frame);
 /* From outside: what is mirrored of the frame is forgotten. */
 void world_forget_table(struct world *w, uint64_t frame);
 /* From outside: the page leads to another frame; the library is told. */
