@@ -26,7 +26,7 @@ extern "C" {
  * in constant use can look cold until something flushes. Nothing is flushed for this. What
  * was recorded in translations withdrawn meanwhile went to port->page_accessed. Without accessed
  * flags (config.no_accessed_dirty) every translation found is told, withdrawn, and flushed.
- * Context: any thread; no lock is taken (nested paging with accessed flags), faults go on.
+ * Context: any thread; no lock is taken, faults go on; but for nested paging without those flags.
  * Return:  VMMU_OK; VMMU_EINVAL, no such space or a range upside down; VMMU_EDEAD.
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_harvest_accessed(struct vmmu_vm *vm, unsigned space,

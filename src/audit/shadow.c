@@ -4,6 +4,7 @@
  * must be on, and against the rule that the guest cannot write what is mirrored.
  */
 #include "audit/auditor.h"
+#include "shadow/frame.h"
 #include "shadow/shade.h"
 #include "vm.h"
 
@@ -57,13 +58,13 @@ static void check_leaf(struct vmmu_auditor *a, struct vmmu_shade *s, unsigned in
 		       struct vmmu_iter *at) VMMU_REQUIRES(vmmu_mmu_lock)
 {
 	struct vmmu_frames *frames = &a->vm->frames[s->sp.role.space];
-	const uint64_t *cell;
+	uint64_t *cell;
 
 	at->gfn = vmmu_shade_leaf_gfn(s, index);
 	vmmu_audit_leaf(a, s->sp.role.space, at);
 	cell = vmmu_framemap_find(&frames->rmap[at->level - 1u],
 				  at->gfn.n >> (9u * (at->level - 1u)));
-	if (!cell || !list_holds((vmmu_link_t){*cell}, link_of(s, index)))
+	if (!cell || !list_holds(frame_list(cell), link_of(s, index)))
 		vmmu_audit_entry(a, 5, "a leaf is not on the reverse map of its frame", at);
 	if (at->old.raw & a->vm->fmt.write)
 		check_writable(a, s, at);
@@ -208,7 +209,7 @@ void vmmu_audit_frames(struct vmmu_auditor *a)
 			uint64_t key = vmmu_framemap_next(map, 0, end);
 
 			for (; key < end; key = vmmu_framemap_next(map, key + 1, end)) {
-				vmmu_link_t at = {*vmmu_framemap_find(map, key)};
+				vmmu_link_t at = frame_list(vmmu_framemap_find(map, key));
 
 				for (; at.n; at = link_shade(at)->links[link_index(at)])
 					counted++;

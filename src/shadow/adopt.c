@@ -10,6 +10,7 @@
  *
  * The rest goes the way of a fault's leaf.
  */
+#include "shadow/frame.h"
 #include "shadow/leaves.h"
 
 #include "vm.h"
@@ -68,10 +69,13 @@ static inline void unlist(struct vmmu_leaves *l, unsigned index, uint64_t before
 	}
 	cell = l->gone_rmap ? &l->gone_rmap[gfn.n % VMMU_FRAMEMAP_ENTRIES] : NULL;
 	l->gone++;
-	if (cell && VMMU_LIKELY(*cell == link_of(l->s, index).n) && !VMMU_MUTANT(RMAP_LEAK))
-		*cell = l->s->links[index].n;
-	else
+	if (cell && VMMU_LIKELY(frame_list(cell).n == link_of(l->s, index).n) &&
+	    !VMMU_MUTANT(RMAP_LEAK)) {
+		(void)vmmu_frame_lock(l->task->vm, frame_word(cell));
+		vmmu_frame_unlock(frame_word(cell), l->s->links[index].n);
+	} else {
 		vmmu_shade_unlist(l->task, cell, l->s, index);
+	}
 }
 
 static inline void drop(struct vmmu_leaves *l, unsigned index, uint64_t old)
@@ -122,15 +126,15 @@ static inline bool rebuild(struct vmmu_leaves *l, unsigned index, uint64_t gpte,
 
 	if (!cell || VMMU_UNLIKELY(l->tracked))
 		return false;
-	to = leaves_complete(l, gfn, *cell, leaves_want(l, gpte));
+	to = leaves_complete(l, gfn, frame_list(cell).n, leaves_want(l, gpte));
 	if (!to)
 		return false;
 	from = replace(l, index, to);
 	note_lost(l, from, to);
 	if (moves) {
 		unlist(l, index, l->gptes[index]);
-		l->s->links[index].n = *cell;
-		*cell = link_of(l->s, index).n;
+		l->s->links[index].n = vmmu_frame_lock(l->task->vm, frame_word(cell));
+		vmmu_frame_unlock(frame_word(cell), link_of(l->s, index).n);
 	}
 	l->gptes[index] = gpte;
 	return true;

@@ -12,6 +12,14 @@ static void list_add(vmmu_link_t *head, struct vmmu_shade *s, unsigned index)
 	*head = link_of(s, index);
 }
 
+/* A leaf's list has somebody looking along it who has no other lock: harvest.c. */
+static void leaf_push(const struct vmmu_vm *vm, uint64_t *cell, struct vmmu_shade *s,
+		      unsigned index)
+{
+	s->links[index].n = vmmu_frame_lock(vm, frame_word(cell));
+	vmmu_frame_unlock(frame_word(cell), link_of(s, index).n);
+}
+
 static void list_remove(struct vmmu_task *task, vmmu_link_t *head, struct vmmu_shade *s,
 			unsigned index)
 {
@@ -82,11 +90,6 @@ static uint64_t rmap_key(const struct vmmu_shade *s, vmmu_gfn_t gfn)
 	return gfn.n >> (9u * (s->sp.role.level - 1u));
 }
 
-static vmmu_link_t *link_cell(uint64_t *cell)
-{
-	return (vmmu_link_t *)(void *)cell;
-}
-
 /* ---- one entry ---- */
 
 static void fill(struct vmmu_shade *s, unsigned index)
@@ -110,10 +113,15 @@ static enum vmmu_stat pages_stat(const struct vmmu_shade *s)
 
 void vmmu_shade_unlist(struct vmmu_task *task, uint64_t *cell, struct vmmu_shade *s, unsigned index)
 {
-	if (VMMU_CHECK(task, cell, "a leaf's frame has no reverse map",
-		       vmmu_shade_leaf_gfn(s, index).n, index) &&
-	    !VMMU_MUTANT(RMAP_LEAK))
-		list_remove(task, link_cell(cell), s, index);
+	vmmu_link_t list;
+
+	if (!VMMU_CHECK(task, cell, "a leaf's frame has no reverse map",
+			vmmu_shade_leaf_gfn(s, index).n, index) ||
+	    VMMU_MUTANT(RMAP_LEAK))
+		return;
+	list.n = vmmu_frame_lock(task->vm, frame_word(cell));
+	list_remove(task, &list, s, index);
+	vmmu_frame_unlock(frame_word(cell), list.n);
 }
 
 /* The leaf goes, or another takes its place: off its reverse map. */
@@ -239,7 +247,7 @@ bool vmmu_shade_set_leaf(struct vmmu_task *task, struct vmmu_shade *s, unsigned 
 		stat_add(task, pages_stat(s), 1);
 	}
 	s->gptes[index] = gpte;
-	list_add(link_cell(cell), s, index);
+	leaf_push(task->vm, cell, s, index);
 	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, gfn.n, from.raw, to.raw);
 	return true;
 }
@@ -326,16 +334,15 @@ static void frame_narrow(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn,
 {
 	struct vmmu_frames *frames = &task->vm->frames[space];
 	uint64_t *cell = vmmu_framemap_find(&frames->rmap[0], gfn.n);
-	vmmu_link_t at = cell ? *link_cell(cell) : (vmmu_link_t){0};
+	vmmu_link_t at = cell ? frame_list(cell) : (vmmu_link_t){0};
 
 	for (; at.n; at = link_shade(at)->links[link_index(at)])
 		leaf_narrow(task, link_shade(at), link_index(at), kinds);
 	/* A huge leaf around it could not stay writable for its other frames: it goes. */
 	for (unsigned level = 2; level <= 3 && !VMMU_MUTANT(TRACK_KEEPS_HUGE); level++) {
 		cell = vmmu_framemap_find(&frames->rmap[level - 1], gfn.n >> (9u * (level - 1)));
-		while (cell && *cell)
-			vmmu_shade_clear(task, link_shade(*link_cell(cell)),
-					 link_index(*link_cell(cell)));
+		while (cell && (at = frame_list(cell)).n)
+			vmmu_shade_clear(task, link_shade(at), link_index(at));
 	}
 }
 
@@ -367,10 +374,10 @@ void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_ran
 
 		for (; key < end; key = vmmu_framemap_next(map, key + 1, end)) {
 			uint64_t *cell = vmmu_framemap_find(map, key);
+			vmmu_link_t at;
 
-			while (cell && *cell && !vm_is_dead(task->vm))
-				vmmu_shade_clear(task, link_shade(*link_cell(cell)),
-						 link_index(*link_cell(cell)));
+			while (cell && (at = frame_list(cell)).n && !vm_is_dead(task->vm))
+				vmmu_shade_clear(task, link_shade(at), link_index(at));
 			if (pauses == VMMU_ITER_PAUSES)
 				(void)vmmu_section_pause(task);
 		}

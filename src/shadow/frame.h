@@ -8,8 +8,10 @@
  *   a table comes     onto the frame's list of tables, then no leaf of the frame may write any more
  *
  * In any order no leaf is left writable that should not be. The bit is held for a few steps along
- * those two lists, and up from tables that become unsync; over no callback but port->relax. Whoever
- * has the mmu lock exclusively goes without: nobody holds a bit then.
+ * those two lists, and up from tables that become unsync; over no callback but port->relax.
+ *
+ * Whoever has the mmu lock exclusively decides without, and takes it to change the list of leaves:
+ * ageing goes along such lists, of leaves of all sizes, with no other lock (harvest.c).
  */
 #ifndef VMMU_SHADOW_FRAME_H
 #define VMMU_SHADOW_FRAME_H
@@ -19,6 +21,17 @@
 
 /* Between the index and the address of a link; in heads only. */
 #define VMMU_FRAME_LOCKED ((uint64_t)VMMU_TABLE_ENTRIES)
+
+static inline vmmu_atomic_t *frame_word(uint64_t *cell)
+{
+	return (vmmu_atomic_t *)(void *)cell;
+}
+
+/* The list in a head, whoever holds the bit. 0: empty. */
+static inline vmmu_link_t frame_list(uint64_t *cell)
+{
+	return (vmmu_link_t){atomic_get_acquire(frame_word(cell)) & ~VMMU_FRAME_LOCKED};
+}
 
 uint64_t vmmu_frame_lock_slow(const struct vmmu_vm *vm, vmmu_atomic_t *head);
 

@@ -88,8 +88,8 @@ static bool may_come(const struct vmmu_vm *vm, vmmu_gfn_t gfn, union vmmu_role r
 		if (role.level > VMMU_LEVEL_4K && shade_is_unsync(s))
 			return false;
 	/* Huge leaves come under the exclusive lock only. */
-	return !vmmu_framemap_peek(&frames->rmap[1], gfn.n >> 9) &&
-	       !vmmu_framemap_peek(&frames->rmap[2], gfn.n >> 18) &&
+	return !(vmmu_framemap_peek(&frames->rmap[1], gfn.n >> 9) & ~VMMU_FRAME_LOCKED) &&
+	       !(vmmu_framemap_peek(&frames->rmap[2], gfn.n >> 18) & ~VMMU_FRAME_LOCKED) &&
 	       vmmu_frame_is_uniform(vm, role.space, gfn, 8);
 }
 

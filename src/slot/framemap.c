@@ -117,12 +117,16 @@ uint64_t *vmmu_framemap_make_slow(struct vmmu_task *task, struct vmmu_framemap *
 
 uint64_t vmmu_framemap_next(const struct vmmu_framemap *map, uint64_t key, uint64_t end)
 {
-	while (map->root && key < end && !(key >> VMMU_FRAMEMAP_KEY_BITS)) {
-		uint64_t **node = map->root;
+	void **root = page_at(&map->root);
+
+	while (root && key < end && !(key >> VMMU_FRAMEMAP_KEY_BITS)) {
+		void **node = root, **next;
 		unsigned level = LEVELS - 1;
 
-		while (level && node[index_at(key, level)])
-			node = (uint64_t **)(void *)node[index_at(key, level--)];
+		while (level && (next = page_at(&node[index_at(key, level)])) != NULL) {
+			node = next;
+			level--;
+		}
 		if (!level)
 			return key;
 		/* Nothing below this entry: on to the next one of its node. */

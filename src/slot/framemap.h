@@ -76,7 +76,8 @@ static inline uint64_t *vmmu_framemap_make(struct vmmu_task *task, struct vmmu_f
 	return cell ? cell : vmmu_framemap_make_slow(task, map, key);
 }
 
-/* First key >= @key and < @end whose page exists; @end if there is none. Cells may be 0. */
+/* First key >= @key and < @end whose page exists; @end if there is none. Cells may be 0. Context:
+ * any: pages may come meanwhile. */
 uint64_t vmmu_framemap_next(const struct vmmu_framemap *map, uint64_t key, uint64_t end);
 
 /* All pages of all maps of the VM go at its end. */

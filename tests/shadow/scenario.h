@@ -75,6 +75,7 @@
 	X(a_table_is_not_linked_before_its_flush_is_paid)                                          \
 	X(two_faults_at_once_link_one_table)                                                       \
 	X(a_table_becomes_unsync_beside_other_faults)                                              \
+	X(ageing_waits_for_nobody)                                                                 \
 	X(a_fault_of_the_guests_waits_for_nobody)
 
 /* scenario_forget.c: everything forgotten at once */

@@ -201,3 +201,50 @@ void a_table_becomes_unsync_beside_other_faults(void **state)
 	}
 	end(w);
 }
+
+/* ---- ageing ---- */
+
+static void *age_all(void *context)
+{
+	struct world *w = context;
+	uint64_t count = 0;
+
+	if (vmmu_harvest_accessed(w->vm, 0, (struct vmmu_gfn_range){{0}, {WORLD_FRAMES}}, NULL,
+				  &count) != VMMU_OK ||
+	    count < 2)
+		atomic_fetch_add(&w->wrong, 1);
+	atomic_store(&other.done, true);
+	return NULL;
+}
+
+static void let_other_age(struct world *w)
+{
+	uint64_t relaxed = atomic_load(&w->relaxed);
+
+	assert_int_equal(pthread_create(&other.thread, NULL, age_all, w), 0);
+	while (!atomic_load(&other.done) && atomic_load(&w->relaxed) == relaxed)
+		sched_yield();
+	other.was_done = atomic_load(&other.done);
+}
+
+/* It asks beside somebody who holds the lock exclusively: in the middle of a zap's flush. */
+void ageing_waits_for_nobody(void **state)
+{
+	struct world *w = world_new(1);
+	struct vmmu_entry entry;
+
+	(void)state;
+	for (uint64_t page = 0; page < 4; page++)
+		world_write(&w->cpu[0], page);
+	assert_int_equal(vmmu_vcpu_enter(w->cpu[0].vcpu, &entry), VMMU_OK);
+	other = (struct other){0};
+	atomic_store(&w->on_flush, let_other_age);
+	assert_int_equal(
+		vmmu_zap_range(w->vm, 0, (struct vmmu_gfn_range){{WORLD_DATA}, {WORLD_DATA + 2}}),
+		VMMU_OK);
+	assert_null((void *)(uintptr_t)atomic_load(&w->on_flush));
+	pthread_join(other.thread, NULL);
+	vmmu_vcpu_leave(w->cpu[0].vcpu);
+	assert_true(other.was_done);
+	end(w);
+}

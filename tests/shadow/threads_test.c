@@ -2,7 +2,8 @@
 /*
  * Shadow faults side by side under ThreadSanitizer: vCPUs write the same pages and others, by way
  * of tables that they share and that they do not, also pages that hold tables of theirs, while the
- * host takes frames away, forgets tables and all, and rewrites the guest's tables.
+ * host takes frames away, forgets tables and all, asks what was accessed and written, and rewrites
+ * the guest's tables.
  */
 #include <sched.h>
 #include <setjmp.h>
@@ -126,20 +127,42 @@ static void *run_host(void *context)
 	return NULL;
 }
 
+/* What was accessed, and written, beside all that. */
+static void *run_ager(void *context)
+{
+	struct world *w = context;
+	const struct vmmu_gfn_range all = {{0}, {WORLD_FRAMES}};
+	uint64_t count, frames = 0;
+
+	for (unsigned i = 0; !atomic_load(&stop); i++) {
+		if (vmmu_harvest_accessed(w->vm, 0, all, NULL, &count) != VMMU_OK)
+			atomic_fetch_add(&w->wrong, 1);
+		frames += count;
+		if (i % 16 == 0 && vmmu_harvest_dirty(w->vm, 0, all, NULL, &count) != VMMU_OK)
+			atomic_fetch_add(&w->wrong, 1);
+		sched_yield();
+	}
+	if (!frames)
+		atomic_fetch_add(&w->wrong, 1);
+	return NULL;
+}
+
 static void live(unsigned prefetch)
 {
 	struct world *w = world_new(prefetch);
 	uint64_t values[VMMU_STAT_COUNT], writes = 0, faults = 0;
-	pthread_t cpu[WORLD_CPUS], host, guest;
+	pthread_t cpu[WORLD_CPUS], host, guest, ager;
 
 	atomic_store(&stop, false);
 	for (unsigned i = 0; i < WORLD_CPUS; i++)
 		assert_int_equal(pthread_create(&cpu[i], NULL, run_cpu, &w->cpu[i]), 0);
 	assert_int_equal(pthread_create(&host, NULL, run_host, w), 0);
 	assert_int_equal(pthread_create(&guest, NULL, run_guest, w), 0);
+	assert_int_equal(pthread_create(&ager, NULL, run_ager, w), 0);
 	pthread_join(host, NULL);
 	pthread_join(guest, NULL);
 	atomic_store(&stop, true);
+	pthread_join(ager, NULL);
 	for (unsigned i = 0; i < WORLD_CPUS; i++) {
 		pthread_join(cpu[i], NULL);
 		writes += w->cpu[i].writes;
