@@ -20,14 +20,14 @@ static inline uint64_t claim(vmmu_atomic_t *word, uint64_t bits)
  * May the guest write the frame? For a write its level-1 tables become unsync: whoever is above
  * them knows before the leaf can be used.
  */
-static inline bool may_write(const struct vmmu_leaves *l, vmmu_gfn_t gfn, bool is_write)
+static inline bool may_write(struct vmmu_leaves *l, vmmu_gfn_t gfn, bool is_write)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock) VMMU_REQUIRES(vmmu_frame_bit)
 {
 	const struct vmmu_vm *vm = l->task->vm;
 	unsigned space = l->s->sp.role.space;
 
-	return !vmmu_frames_mirrored(vm, space, gfn, VMMU_LEVEL_2M) ||
-	       !vmmu_frame_is_shut(vm, space, gfn, false) || VMMU_MUTANT(FILL_TABLE) ||
+	return !leaves_may_hold_tables(l, gfn) || !vmmu_frame_is_shut(vm, space, gfn, false) ||
+	       VMMU_MUTANT(FILL_TABLE) ||
 	       (is_write && !VMMU_MUTANT(UNSYNC_LATE) && vmmu_frame_unsync(l->task, space, gfn));
 }
 
@@ -36,7 +36,7 @@ static inline bool may_write(const struct vmmu_leaves *l, vmmu_gfn_t gfn, bool i
  * writing is decided with the frame's bit held, for none comes meanwhile. Return: the leaf as
  * stored; 0: it had to be writable and may not; nothing changed.
  */
-static inline uint64_t add(const struct vmmu_leaves *l, unsigned index, uint64_t to, uint64_t gpte,
+static inline uint64_t add(struct vmmu_leaves *l, unsigned index, uint64_t to, uint64_t gpte,
 			   bool is_write) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	vmmu_gfn_t gfn = leaves_gfn(l, index, gpte);

@@ -87,28 +87,25 @@ uint64_t *vmmu_leaves_make_cell(struct vmmu_leaves *l, vmmu_gfn_t gfn)
 	return leaves_cell(l, gfn);
 }
 
-static __attribute__((noinline)) void enter_tables(struct vmmu_leaves *l, vmmu_gfn_t gfn)
-	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+void vmmu_leaves_enter_tables(struct vmmu_leaves *l, uint64_t region)
 {
-	const struct vmmu_vm *vm = l->task->vm;
-	unsigned space = l->s->sp.role.space;
+	const struct vmmu_frames *frames = &l->task->vm->frames[l->s->sp.role.space];
 
-	l->tables_region = gfn.n / VMMU_FRAMEMAP_ENTRIES;
+	if (region != l->tables_region) {
+		l->tables_region = region;
+		l->mirrored = vmmu_framemap_look(&frames->mirrored[0], region);
+		l->tables = NULL;
+	}
 	/* Where the guest has no tables there is none to look for in each frame. */
-	l->tables = vmmu_frames_mirrored(vm, space, gfn, VMMU_LEVEL_2M)
-			    ? vmmu_framemap_look(&vm->frames[space].tables,
-						 gfn.n & ~(uint64_t)(VMMU_FRAMEMAP_ENTRIES - 1u))
-			    : NULL;
+	if (!l->mirrored || atomic_get((vmmu_atomic_t *)(void *)l->mirrored))
+		l->tables = vmmu_framemap_look(&frames->tables, region * VMMU_FRAMEMAP_ENTRIES);
 }
 
 /* Do tables of the guest in the frame keep it from being written? */
 static inline bool is_shut(struct vmmu_leaves *l, vmmu_gfn_t gfn)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
-	if (VMMU_UNLIKELY(gfn.n / VMMU_FRAMEMAP_ENTRIES != l->tables_region))
-		enter_tables(l, gfn);
-	return VMMU_UNLIKELY(l->tables != NULL) &&
-	       atomic_get((vmmu_atomic_t *)(void *)&l->tables[gfn.n % VMMU_FRAMEMAP_ENTRIES]) &&
+	return leaves_may_hold_tables(l, gfn) &&
 	       vmmu_frame_is_shut(l->task->vm, l->s->sp.role.space, gfn, false) &&
 	       !VMMU_MUTANT(FILL_TABLE);
 }

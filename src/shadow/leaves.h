@@ -34,6 +34,7 @@ struct vmmu_leaves {
 	/* Cells of 512 frames; NULL: none were made. */
 	uint64_t region, tables_region;
 	uint64_t *rmap, *tables;
+	uint64_t *mirrored; /* how many of the guest's tables are in them */
 	/* Reverse maps of the frames of leaves that went last. */
 	uint64_t gone_region;
 	uint64_t *gone_rmap;
@@ -72,6 +73,27 @@ static inline uint64_t *leaves_cell(struct vmmu_leaves *l, vmmu_gfn_t gfn)
 /* The same, made if there is none. NULL: the reserve is used up. */
 uint64_t *vmmu_leaves_make_cell(struct vmmu_leaves *l, vmmu_gfn_t gfn)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+
+/* On to the tables of other frames, or once more. */
+void vmmu_leaves_enter_tables(struct vmmu_leaves *l, uint64_t region)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
+
+/* False: no table of the guest's lies in the frame, as of now: cells stay where they are once they
+ * have been made, and are read each time. */
+static inline bool leaves_may_hold_tables(struct vmmu_leaves *l, vmmu_gfn_t gfn)
+	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	uint64_t region = gfn.n / VMMU_FRAMEMAP_ENTRIES;
+
+	if (VMMU_UNLIKELY(region != l->tables_region))
+		vmmu_leaves_enter_tables(l, region);
+	if (l->mirrored && !atomic_get((vmmu_atomic_t *)(void *)l->mirrored))
+		return false;
+	if (VMMU_UNLIKELY(!l->tables))
+		vmmu_leaves_enter_tables(l, region);
+	return !l->tables ||
+	       atomic_get((vmmu_atomic_t *)(void *)&l->tables[gfn.n % VMMU_FRAMEMAP_ENTRIES]) != 0;
+}
 
 /* Rights that a leaf for the guest's entry may have: without any that its path or itself denies. */
 static inline uint64_t leaves_want(const struct vmmu_leaves *l, uint64_t gpte)
