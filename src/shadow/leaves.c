@@ -89,16 +89,13 @@ uint64_t *vmmu_leaves_make_cell(struct vmmu_leaves *l, vmmu_gfn_t gfn)
 
 void vmmu_leaves_enter_tables(struct vmmu_leaves *l, uint64_t region)
 {
-	const struct vmmu_frames *frames = &l->task->vm->frames[l->s->sp.role.space];
+	struct vmmu_framemap *tables = &l->task->vm->frames[l->s->sp.role.space].tables;
 
-	if (region != l->tables_region) {
-		l->tables_region = region;
-		l->mirrored = vmmu_framemap_look(&frames->mirrored[0], region);
-		l->tables = NULL;
-	}
-	/* Where the guest has no tables there is none to look for in each frame. */
-	if (!l->mirrored || atomic_get((vmmu_atomic_t *)(void *)l->mirrored))
-		l->tables = vmmu_framemap_look(&frames->tables, region * VMMU_FRAMEMAP_ENTRIES);
+	l->tables_region = region;
+	l->tables_grown = &tables->grown;
+	/* The number first: what came after it is looked for again. */
+	l->tables_seen = atomic_get_acquire(l->tables_grown);
+	l->tables = vmmu_framemap_look(tables, region * VMMU_FRAMEMAP_ENTRIES);
 }
 
 /* Do tables of the guest in the frame keep it from being written? */

@@ -34,7 +34,9 @@ struct vmmu_leaves {
 	/* Cells of 512 frames; NULL: none were made. */
 	uint64_t region, tables_region;
 	uint64_t *rmap, *tables;
-	uint64_t *mirrored; /* how many of the guest's tables are in them */
+	vmmu_atomic_t
+		*tables_grown; /* pages of such cells made so far, and when @tables was looked up */
+	uint64_t tables_seen;
 	/* Reverse maps of the frames of leaves that went last. */
 	uint64_t gone_region;
 	uint64_t *gone_rmap;
@@ -78,20 +80,17 @@ uint64_t *vmmu_leaves_make_cell(struct vmmu_leaves *l, vmmu_gfn_t gfn)
 void vmmu_leaves_enter_tables(struct vmmu_leaves *l, uint64_t region)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
 
-/* False: no table of the guest's lies in the frame, as of now: cells stay where they are once they
- * have been made, and are read each time. */
+/* May a table of the guest's lie in the frame, as of now? Cells stay where they are once they have
+ * been made: only where there are none yet it matters whether some came. */
 static inline bool leaves_may_hold_tables(struct vmmu_leaves *l, vmmu_gfn_t gfn)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	uint64_t region = gfn.n / VMMU_FRAMEMAP_ENTRIES;
 
-	if (VMMU_UNLIKELY(region != l->tables_region))
+	if (VMMU_UNLIKELY(region != l->tables_region) ||
+	    (!l->tables && VMMU_UNLIKELY(atomic_get(l->tables_grown) != l->tables_seen)))
 		vmmu_leaves_enter_tables(l, region);
-	if (l->mirrored && !atomic_get((vmmu_atomic_t *)(void *)l->mirrored))
-		return false;
-	if (VMMU_UNLIKELY(!l->tables))
-		vmmu_leaves_enter_tables(l, region);
-	return !l->tables ||
+	return l->tables &&
 	       atomic_get((vmmu_atomic_t *)(void *)&l->tables[gfn.n % VMMU_FRAMEMAP_ENTRIES]) != 0;
 }
 

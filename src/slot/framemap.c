@@ -78,7 +78,7 @@ static void *take_page(struct vmmu_task *task)
 }
 
 /* The page that is there, made if there is none: one of those who share the mmu lock makes it. */
-static void *add_page(struct vmmu_task *task, void *at)
+static void *add_page(struct vmmu_task *task, struct vmmu_framemap *map, void *at)
 {
 	struct vmmu_vm *vm = task->vm;
 	void *page;
@@ -87,6 +87,8 @@ static void *add_page(struct vmmu_task *task, void *at)
 	page = page_at(at);
 	if (!page) {
 		page = take_page(task);
+		/* Before the page can be seen: who has put something there was counted. */
+		(void)atomic_plus(&map->grown, 1);
 		__atomic_store_n((void **)at, page, __ATOMIC_RELEASE);
 	}
 	vmmu_spin_release(&vm->pages.pool_lock);
@@ -102,7 +104,7 @@ uint64_t *vmmu_framemap_grow(struct vmmu_task *task, struct vmmu_framemap *map, 
 	for (unsigned level = LEVELS - 1;; level--) {
 		node = page_at(at);
 		if (!node)
-			node = add_page(task, at);
+			node = add_page(task, map, at);
 		if (!node || !level)
 			break;
 		at = &node[index_at(key, level)];

@@ -21,6 +21,7 @@ struct vmmu_vm;
 
 struct vmmu_framemap {
 	uint64_t **root;     /* page of pointers, NULL while it is empty */
+	vmmu_atomic_t grown; /* counts pages; who looked in vain need not look again before */
 	uint64_t last_key;   /* / 512, of ... */
 	uint64_t *last_leaf; /* ... the leaf used last; NULL: none */
 };
