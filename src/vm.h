@@ -70,14 +70,16 @@ struct vmmu_frames {
 
 /* All shadow tables that are in a frame's list. mmu lock, exclusive, unless it says otherwise. */
 struct vmmu_shades {
-	/* The list by age grows under the shared lock, too; as do lists of parents. */
-	vmmu_atomic_t lock; /* spin */
-	struct vmmu_shade *oldest, *newest;
-	vmmu_atomic_t count;
-	uint64_t unsync;
+	/* What faults read lies apart from what new tables write. */
+	_Alignas(VMMU_LINE_BYTES)
+		uint64_t cuts; /* entries that led to a table and no longer do, ever */
+	uint64_t generation;   /* tables of another one are obsolete; see shadow/forget.c */
 	uint64_t quota;
-	uint64_t generation; /* tables of another one are obsolete; see shadow/forget.c */
-	uint64_t cuts;       /* entries that led to a table and no longer do, ever */
+	/* The list by age grows under the shared lock, too; as do lists of parents. */
+	_Alignas(VMMU_LINE_BYTES) vmmu_atomic_t lock; /* spin */
+	struct vmmu_shade *oldest, *newest;
+	uint64_t unsync;
+	_Alignas(VMMU_LINE_BYTES) vmmu_atomic_t count;
 };
 
 struct vmmu_vm {
