@@ -56,8 +56,8 @@ static const struct argp_option argp_options[] = {
 	 "How memory is virtualised: npt (nested paging, default) or shadow (without it)", 2},
 	{"huge", KEY_HUGE, "on|off", 0, "May 2M and 1G pages be used (default on)", 2},
 	{"audit", KEY_AUDIT, "WHEN", 0,
-	 "Check the library's invariants: off (default), exit (at every guest exit), sample (a "
-	 "small step at every exit), every=N (everything, each N exits)",
+	 "Check the library's invariants: off (default), exit (at every guest exit), sample (small "
+	 "steps, a tenth of the time), every=N (everything, each N exits)",
 	 2},
 	{"stress", KEY_STRESS, NULL, 0,
 	 "Take translations away all the time while the guest runs: ranges, a slot, everything", 2},

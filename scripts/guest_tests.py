@@ -218,7 +218,7 @@ BOOTS = [
         False,
     ),
     (
-        "audit step at every exit",
+        "audit in small steps",
         ["--huge", "on", "--audit", "sample"],
         {**passed("none"), "audits ran": lambda boot, _: boot.get("audit.runs") > 0},
         False,
@@ -266,6 +266,8 @@ BOOTS = [
                   ["--resident", "30%", "--mmu", "shadow", "--stress", "--audit", "every=20000"]),
     resident_boot("resident 60%, 4 CPUs, shadow", CPUS,
                   ["--resident", "60%", "--mmu", "shadow", "--audit", "every=20000"], True),
+    resident_boot("resident 60%, 4 CPUs, shadow, stress", CPUS,
+                  ["--resident", "60%", "--mmu", "shadow", "--stress", "--audit", "sample"], True),
     cpus_boot("4 CPUs, shadow, stress", ["--mmu", "shadow", "--stress", "--audit", "every=20000"],
               is_long=True),
     cpus_boot("4 CPUs, pae", ["--stress", "--audit", "sample"], True, "linux-pae"),

@@ -9,7 +9,11 @@
 #include "../resident/backing.h"
 #include "../svm/smp.h"
 
-enum { FINDINGS_IN_WORDS = 20, AUDIT_STEP_TABLES = 1 };
+enum {
+	FINDINGS_IN_WORDS = 20,
+	AUDIT_STEP_TABLES = 1,
+	SAMPLING_SHARE = 10, /* one part in so many of the time */
+};
 
 /* The slots of RAM name no host memory, which is scattered: guest addresses with this bit. */
 #define HOST_BASE_RAM (UINT64_C(1) << 62)
@@ -287,8 +291,14 @@ void port_audit(struct vcpu *vcpu)
 
 void port_audit_step(struct vcpu *vcpu)
 {
+	uint64_t begin = rdtsc();
+
+	if (begin < vcpu->audit_due)
+		return;
 	smp_audit_begin(vcpu);
 	vmmu_audit_step(vcpu->guest->vm, &vcpu->audit, AUDIT_STEP_TABLES, finding_report,
 			vcpu->guest);
 	smp_audit_end(vcpu);
+	/* With shadow paging there are many exits, and a step is dearer than most of them. */
+	vcpu->audit_due = begin + SAMPLING_SHARE * (rdtsc() - begin);
 }

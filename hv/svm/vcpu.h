@@ -192,6 +192,7 @@ struct vcpu {
 
 	struct vcpu_counts counts;
 	struct vmmu_audit audit;  /* sampling */
+	uint64_t audit_due;       /* time stamp of the next step */
 	uint64_t audit_countdown; /* exits until the next whole audit */
 	uint64_t stress_state;
 
