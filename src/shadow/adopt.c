@@ -3,10 +3,11 @@
  * What the guest wrote to a level-1 table is taken over, all of a table in one go. Most changes are
  * of two kinds, and cheap:
  *
- *   the same frame, no right more    what the leaf may say was decided when it was made, and
- * whatever has been decided since took it away: it is narrowed in place another frame, or rights
- * more    the same questions as for a new leaf, asked once for as many frames as the answer is good
- * for
+ * - The same frame, no right more. What the leaf may say was decided when it was made, and whatever
+ *   has been decided since took rights away: it is narrowed in place.
+ *
+ * - Another frame, or rights more. The same questions as for a new leaf, asked once for as many
+ *   frames as the answer is good for.
  *
  * The rest goes the way of a fault's leaf.
  */
