@@ -183,12 +183,6 @@ struct vmmu_shadow_vcpu {
 		uint64_t region, cuts;
 		struct vmmu_shade *lowest;
 	} path;
-	/* The page of list heads that was used last: pages stay until the VM ends. */
-	struct vmmu_known_heads {
-		const struct vmmu_framemap *map; /* NULL: none */
-		uint64_t key;                    /* / 512 */
-		uint64_t *leaf;
-	} heads;
 	uint64_t *pdptes; /* page with the four entries of PAE mode */
 	vmmu_pfn_t pdptes_pfn;
 };
@@ -310,19 +304,6 @@ static inline const uint8_t *shade_known_frame(const struct vmmu_vm *vm, const s
 	return VMMU_LIKELY(s->frame_begun == vm->invalidations.begun) || VMMU_MUTANT(FRAME_KEPT)
 		       ? s->frame
 		       : NULL;
-}
-
-/* The head of the frame's list of small leaves, or NULL: the reserve is used up. For a vCPU. */
-static inline vmmu_atomic_t *frame_head(struct vmmu_task *task, unsigned space, vmmu_gfn_t gfn)
-	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
-{
-	struct vmmu_framemap *map = &task->vm->frames[space].rmap[0];
-	const struct vmmu_known_heads *known = &task->vcpu->shadow.heads;
-
-	if (VMMU_LIKELY(known->map == map) &&
-	    VMMU_LIKELY(known->key == gfn.n / VMMU_FRAMEMAP_ENTRIES))
-		return (vmmu_atomic_t *)(void *)&known->leaf[gfn.n % VMMU_FRAMEMAP_ENTRIES];
-	return vmmu_frame_head_slow(task, map, gfn);
 }
 
 /* Is the vCPU's root valid, and of the role that the vCPU has now (I8)? */

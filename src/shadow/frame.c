@@ -15,18 +15,6 @@ uint64_t vmmu_frame_lock_slow(const struct vmmu_vm *vm, vmmu_atomic_t *head) VMM
 	}
 }
 
-vmmu_atomic_t *vmmu_frame_head_slow(struct vmmu_task *task, struct vmmu_framemap *map,
-				    vmmu_gfn_t gfn)
-{
-	uint64_t *cell = vmmu_framemap_grow(task, map, gfn.n);
-
-	if (!cell)
-		return NULL;
-	task->vcpu->shadow.heads = (struct vmmu_known_heads){map, gfn.n / VMMU_FRAMEMAP_ENTRIES,
-							     cell - gfn.n % VMMU_FRAMEMAP_ENTRIES};
-	return (vmmu_atomic_t *)(void *)cell;
-}
-
 /* ---- no leaf may write any more ---- */
 
 static vmmu_atomic_t *entry_at(vmmu_link_t at)

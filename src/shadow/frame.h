@@ -59,9 +59,6 @@ static inline void vmmu_frame_unlock(vmmu_atomic_t *head, uint64_t list) VMMU_NO
 	atomic_put_release(head, list); /* pairs with the compare-and-swap that locks it */
 }
 
-vmmu_atomic_t *vmmu_frame_head_slow(struct vmmu_task *task, struct vmmu_framemap *map,
-				    vmmu_gfn_t gfn) VMMU_REQUIRES_SHARED(vmmu_mmu_lock);
-
 /* What a table that comes took from leaves of its frame, to be told when the bit is free again. */
 #define VMMU_NARROWED_MAX 8u
 struct vmmu_narrowed {

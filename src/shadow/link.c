@@ -125,7 +125,7 @@ static struct vmmu_shade *make(struct vmmu_task *task, vmmu_gfn_t gfn, union vmm
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	struct vmmu_vm *vm = task->vm;
-	vmmu_atomic_t *head = frame_head(task, role.space, gfn);
+	uint64_t *head = vmmu_framemap_grow(task, &vm->frames[role.space].rmap[0], gfn.n);
 	const uint8_t *frame = vmmu_guest_frame(task, role.space, gfn);
 	struct vmmu_narrowed narrowed;
 	struct vmmu_shade *s;
@@ -134,9 +134,9 @@ static struct vmmu_shade *make(struct vmmu_task *task, vmmu_gfn_t gfn, union vmm
 	if (!head || !frame || !task->cache->count || !vmmu_shade_make_cells(task, gfn, role) ||
 	    !quota_take(&vm->shades))
 		return NULL;
-	list = vmmu_frame_lock(vm, head);
+	list = vmmu_frame_lock(vm, frame_word(head));
 	s = enter(task, list, gfn, role, &narrowed);
-	vmmu_frame_unlock(head, list);
+	vmmu_frame_unlock(frame_word(head), list);
 	if (!s) {
 		(void)atomic_plus(&vm->shades.count, (uint64_t)-1);
 		return NULL;
