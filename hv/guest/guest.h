@@ -52,6 +52,7 @@ struct guest {
 	bool exit_work; /* something is to be done at every exit: audit, stress */
 
 	uint64_t flushes;  /* remote flushes begun; svm/smp.c */
+	uint32_t dozed;    /* some vCPU may sleep while it waits for the library's lock */
 	uint32_t auditing; /* somebody audits: nobody writes untold */
 	uint64_t wakes;    /* requests, and ends of rests */
 	uint32_t held;     /* a vCPU takes guest memory away; svm/smp.c */

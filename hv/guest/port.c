@@ -190,6 +190,17 @@ static void page_accessed(void *host, vmmu_gfn_t first, uint64_t frames, vmmu_pf
 	backing_use(&guest->memory, first.n, frames);
 }
 
+static void lock_wait(void *host, unsigned turn)
+{
+	(void)host;
+	smp_doze(this_cpu()->hv, turn);
+}
+
+static void lock_wake(void *host)
+{
+	smp_wake(host);
+}
+
 static void log_line(void *host, const char *text)
 {
 	(void)host;
@@ -262,6 +273,10 @@ enum vmmu_error port_vm_create(struct guest *guest)
 
 	if (guest->options.trace)
 		port.trace = trace_record;
+	if (guest->cpu_count > 1) {
+		port.lock_wait = lock_wait;
+		port.lock_wake = lock_wake;
+	}
 	if (guest->memory.backing != NULL)
 		port.page_accessed = page_accessed;
 	error = vmmu_vm_create(&port, guest, &config, &guest->vm);

@@ -29,6 +29,9 @@
 
 #define AGAIN_TICKS UINT64_C(30000000)
 
+/* Turns of PAUSE before a vCPU sleeps. */
+enum { DOZE_TURNS = 100 };
+
 enum {
 	CODE16 = 0x9b,
 	DATA16 = 0x93,
@@ -280,6 +283,41 @@ static void rest(struct vcpu *vcpu)
 	vcpu->nmi_taken |= nmi_take();
 }
 
+/* --- waiting for the library's lock --- */
+
+/*
+ * Its holder may wait for a CPU that leaves the guest. Under an emulator with fewer processors than
+ * the guest has, those that spin meanwhile are what keeps that CPU from running. The first turn
+ * behind the spinning only says that this vCPU is about to sleep: the lock is looked at once more
+ * before the next, so either that look or whoever lets go sees the other.
+ */
+void smp_doze(struct vcpu *vcpu, unsigned turn)
+{
+	if (turn < DOZE_TURNS) {
+		cpu_relax();
+		return;
+	}
+	if (turn > DOZE_TURNS && vcpu->dozing != 0) {
+		cpu_wait();
+		vcpu->nmi_taken |= nmi_take();
+	}
+	__atomic_store_n(&vcpu->dozing, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&vcpu->guest->dozed, 1, __ATOMIC_SEQ_CST);
+}
+
+void smp_wake(struct guest *guest)
+{
+	if (__atomic_load_n(&guest->dozed, __ATOMIC_SEQ_CST) == 0)
+		return;
+	__atomic_store_n(&guest->dozed, 0, __ATOMIC_SEQ_CST);
+	for (unsigned i = 0; i < guest->cpu_count; i++) {
+		struct vcpu *vcpu = guest->vcpus[i];
+
+		if (__atomic_exchange_n(&vcpu->dozing, 0, __ATOMIC_SEQ_CST) != 0)
+			kick(vcpu);
+	}
+}
+
 /* --- entry and remote flush --- */
 
 /* A lost interrupt would be waited for. */
@@ -297,6 +335,7 @@ static bool try_enter(struct vcpu *vcpu, enum svm_next *next)
 	*next = svm_enter(vcpu);
 	if (*next == SVM_STOP)
 		return false;
+	__atomic_store_n(&vcpu->dozing, 0, __ATOMIC_RELAXED);
 	if (++vcpu->runs == 0)
 		vcpu->runs = 1;
 	__atomic_store_n(&vcpu->inside, vcpu->runs, __ATOMIC_SEQ_CST);

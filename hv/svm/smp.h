@@ -37,6 +37,10 @@ void smp_release(struct vcpu *vcpu);
 /* HLT with interrupts off: rest until an NMI or INIT comes; the last one to rest ends the guest. */
 void smp_halt(struct vcpu *vcpu, unsigned bytes);
 
+/* port->lock_wait and lock_wake: whoever waits for long sleeps until an NMI. */
+void smp_doze(struct vcpu *vcpu, unsigned turn);
+void smp_wake(struct guest *guest);
+
 /* port->tlb_flush: returns when each vCPU that was in the guest has left it. */
 void smp_tlb_flush(struct guest *guest);
 

@@ -136,6 +136,7 @@ struct vcpu {
 	uint32_t inside;   /* number of the run that the CPU is in, 0: outside the guest */
 	uint32_t telling;  /* between a write and vmmu_guest_written(); smp.c */
 	uint32_t resting;  /* waits in the host for an NMI */
+	uint32_t dozing;   /* sleeps while it waits for the library's lock, or is about to */
 	uint32_t requests; /* enum smp_request */
 	uint32_t startup_vector;
 	uint32_t kicked;  /* somebody sent an NMI */

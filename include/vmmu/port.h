@@ -166,6 +166,17 @@ struct vmmu_port {
 	void (*yield)(void *host);
 	/* relax - one turn of a spin loop. Default: the PAUSE instruction. */
 	void (*relax)(void *host);
+	/**
+	 * lock_wait, lock_wake - for hosts that may take the CPU away from whoever holds the
+	 * built-in lock, where spinning keeps him from going on. Both or none; default: relax.
+	 * lock_wait is called again and again while the lock is taken; @turn counts the calls of
+	 * one wait from 0. It may return whenever it likes, and must after a lock_wake that began
+	 * later than the turn before. So: say in one turn that this thread is about to sleep,
+	 * sleep in the next. lock_wake comes whenever a lock was let go, from any thread, often:
+	 * look whether anybody sleeps, with sequential consistency. May both not call vmmu.
+	 */
+	void (*lock_wait)(void *host, unsigned turn);
+	void (*lock_wake)(void *host);
 
 	/* Locks of the host's own. Default: built in. */
 	const struct vmmu_port_locks *locks;

@@ -9,6 +9,22 @@ void vmmu_relax(const struct vmmu_port *port, void *host)
 		__builtin_ia32_pause();
 }
 
+/* One turn of a wait for the read-write lock. Whoever waits looks at it after each. */
+static void await(const struct vmmu_port *port, void *host, unsigned turn)
+{
+	if (port->lock_wait)
+		port->lock_wait(host, turn);
+	else
+		vmmu_relax(port, host);
+}
+
+/* After it was let go. */
+static inline void wake(const struct vmmu_port *port, void *host)
+{
+	if (VMMU_UNLIKELY(port->lock_wake != NULL) && !VMMU_MUTANT(LOCK_SILENT))
+		port->lock_wake(host);
+}
+
 bool vmmu_rwlock_init(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
 {
 	atomic_put(&lock->state, port->locks ? VMMU_RWLOCK_WAITS : 0);
@@ -36,9 +52,9 @@ static void want(struct vmmu_rwlock *lock, uint64_t seen)
 
 void vmmu_rwlock_wait_open(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
 {
-	while (!vmmu_rwlock_is_open(lock)) {
+	for (unsigned turn = 0; !vmmu_rwlock_is_open(lock); turn++) {
 		want(lock, atomic_get(&lock->state));
-		vmmu_relax(port, host);
+		await(port, host, turn);
 	}
 }
 
@@ -48,7 +64,7 @@ void vmmu_rwlock_acquire_shared(struct vmmu_rwlock *lock, const struct vmmu_port
 		port->locks->acquire_shared(host, lock->foreign);
 		return;
 	}
-	for (;;) {
+	for (unsigned turn = 0;; turn++) {
 		uint64_t seen = atomic_get(&lock->state);
 
 		if ((!(seen & (VMMU_RWLOCK_WRITER | VMMU_RWLOCK_WAITS)) ||
@@ -56,16 +72,18 @@ void vmmu_rwlock_acquire_shared(struct vmmu_rwlock *lock, const struct vmmu_port
 		    atomic_cas(&lock->state, &seen, seen + 1))
 			return;
 		want(lock, seen);
-		vmmu_relax(port, host);
+		await(port, host, turn);
 	}
 }
 
 void vmmu_rwlock_release_shared(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
 {
-	if (VMMU_UNLIKELY(lock->foreign != NULL))
+	if (VMMU_UNLIKELY(lock->foreign != NULL)) {
 		port->locks->release_shared(host, lock->foreign);
-	else
-		(void)atomic_plus(&lock->state, (uint64_t)-1);
+		return;
+	}
+	(void)atomic_plus(&lock->state, (uint64_t)-1);
+	wake(port, host);
 }
 
 static inline bool is_shared_by(const struct vmmu_reader *r)
@@ -109,7 +127,7 @@ static __attribute__((noinline)) void acquire_wanted(struct vmmu_rwlock *lock,
 {
 	if (atomic_get(&lock->state) == VMMU_RWLOCK_WANTED)
 		step_aside(lock);
-	for (;;) {
+	for (unsigned turn = 0;; turn++) {
 		uint64_t seen = atomic_get(&lock->state);
 
 		if (!(seen & ~(VMMU_RWLOCK_WAITS | VMMU_RWLOCK_WANTED))) {
@@ -119,7 +137,7 @@ static __attribute__((noinline)) void acquire_wanted(struct vmmu_rwlock *lock,
 		} else if (!(seen & VMMU_RWLOCK_WAITS)) {
 			(void)atomic_cas(&lock->state, &seen, seen | VMMU_RWLOCK_WAITS);
 		}
-		vmmu_relax(port, host);
+		await(port, host, turn);
 	}
 	wait_for_readers(lock, port, host);
 }
@@ -139,10 +157,12 @@ void vmmu_rwlock_acquire(struct vmmu_rwlock *lock, const struct vmmu_port *port,
 
 void vmmu_rwlock_release(struct vmmu_rwlock *lock, const struct vmmu_port *port, void *host)
 {
-	if (VMMU_UNLIKELY(lock->foreign != NULL))
+	if (VMMU_UNLIKELY(lock->foreign != NULL)) {
 		port->locks->release_exclusive(host, lock->foreign);
-	else
-		(void)atomic_plus(&lock->state, (uint64_t)-VMMU_RWLOCK_WRITER);
+		return;
+	}
+	(void)atomic_plus(&lock->state, (uint64_t)-VMMU_RWLOCK_WRITER);
+	wake(port, host);
 }
 
 void vmmu_giveway_acquire(vmmu_atomic_t *lock, const struct vmmu_port *port, void *host)

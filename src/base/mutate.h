@@ -129,6 +129,7 @@
 	X(SET_EARLY, "an old slot set is freed while it is read")                                  \
 	X(MOVED_FORGETS, "a vCPU that moved to another CPU does not flush there")                  \
 	X(FRAME_UNLOCKED, "what concerns one frame is decided without its lock bit")               \
+	X(LOCK_SILENT, "who lets the lock go wakes nobody")                                        \
 	X(LOCK_BARGES, "a reader takes the lock beside a writer")                                  \
 	X(WRITTEN_BESIDE, "what the guest wrote is dropped beside faults that fill")               \
 	X(WRITTEN_PEEK, "neither a write nor a walk looks again once the other can be seen")       \

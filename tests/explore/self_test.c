@@ -29,7 +29,7 @@ static void relax(void *host)
 	explore_spin();
 }
 
-static const struct vmmu_port port = {.relax = relax};
+static struct vmmu_port port = {.relax = relax};
 
 static void reset(void)
 {
@@ -388,6 +388,69 @@ static void the_lock_keeps_writers_alone(void **state)
 	vmmu_mutant = VMMU_MUTANT_NONE;
 }
 
+/* ---- waiting asleep, as port.h has it ---- */
+
+static vmmu_atomic_t dozed, dozing[EXPLORE_THREADS_MAX];
+
+static void doze(void *host, unsigned turn)
+{
+	vmmu_atomic_t *mine = &dozing[explore_self()];
+
+	(void)host;
+	while (turn > 0 && atomic_get(mine))
+		explore_spin();
+	atomic_put(mine, 1);
+	atomic_put(&dozed, 1);
+}
+
+static void wake(void *host)
+{
+	(void)host;
+	if (!atomic_get(&dozed))
+		return;
+	atomic_put(&dozed, 0);
+	for (unsigned i = 0; i < EXPLORE_THREADS_MAX; i++)
+		atomic_put(&dozing[i], 0);
+}
+
+static void reset_awake(void)
+{
+	reset();
+	memset(dozing, 0, sizeof(dozing));
+	dozed.v = 0;
+}
+
+static void who_sleeps_for_the_lock_is_woken(void **state)
+{
+	static void (*const bodies[])(void) = {hold_shared, hold_announced, hold_exclusive};
+	struct explore_test test = {.name = "sleepers",
+				    .threads = 3,
+				    .setup = reset_awake,
+				    .thread = {NULL, hold_exclusive, hold_exclusive},
+				    .watch = what_is_wrong,
+				    .check = lock_is_free};
+
+	(void)state;
+	port.lock_wait = doze;
+	port.lock_wake = wake;
+	for (unsigned i = 0; i < 3; i++) {
+		struct explore_result r;
+
+		test.thread[0] = bodies[i];
+		r = explore(&test, 2);
+		if (r.failed)
+			explore_show(&test, &r, "explore_self_test");
+		assert_false(r.failed);
+		printf("# | 2 writers and one more, asleep: %llu schedules\n",
+		       (unsigned long long)r.schedules);
+		vmmu_mutant = VMMU_MUTANT_LOCK_SILENT;
+		assert_true(explore(&test, 2).failed);
+		vmmu_mutant = VMMU_MUTANT_NONE;
+	}
+	port.lock_wait = NULL;
+	port.lock_wake = NULL;
+}
+
 /* ---- loops without an access ---- */
 
 static void loop_if_late(void)
@@ -494,6 +557,7 @@ int main(void)
 		cmocka_unit_test(a_crash_is_a_failure),
 		cmocka_unit_test(an_access_to_two_objects_is_one_of_each),
 		cmocka_unit_test(the_lock_keeps_writers_alone),
+		cmocka_unit_test(who_sleeps_for_the_lock_is_woken),
 	};
 
 	return cmocka_run_group_tests_name("explore", tests, NULL, NULL);
