@@ -242,6 +242,23 @@ unsigned code_read(struct vcpu *vcpu, uint64_t linear, void *to, unsigned bytes)
 	return bytes;
 }
 
+void code_touch(struct vcpu *vcpu)
+{
+	const struct vmcb_save *save = &vcpu->vmcb.save;
+	uint64_t linear = vcpu_is_64bit(vcpu) ? save->rip : (uint32_t)(save->cs.base + save->rip);
+	struct vmmu_walk_result walk;
+	struct vmmu_paging paging;
+	uint8_t *at;
+
+	access_paging(vcpu, &paging);
+	if (access_walk(vcpu, &paging, linear, VMMU_WALK_FETCH | VMMU_WALK_NO_UPDATE, &walk) !=
+	    VMMU_WALK_OK)
+		return;
+	at = guest_pointer(&vcpu->guest->memory, walk.gpa.addr, GUEST_WRITE);
+	if (at != NULL)
+		__atomic_fetch_or(at, 0, __ATOMIC_SEQ_CST);
+}
+
 /* Bytes of a word that an instruction of @length bytes, of which @skip lie before it, takes. */
 static uint64_t bytes_mask(unsigned length, unsigned skip)
 {

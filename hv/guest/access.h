@@ -44,6 +44,10 @@ unsigned code_read(struct vcpu *vcpu, uint64_t linear, void *to, unsigned bytes)
  */
 const struct emu_insn *code_known(struct vcpu *vcpu);
 
+/* Write the first byte of the instruction at RIP over itself, if there is memory: whoever watches
+ * code for changes sees one. */
+void code_touch(struct vcpu *vcpu);
+
 /* Decode the instruction at RIP. */
 enum emu_status code_decode(struct vcpu *vcpu, struct emu_insn *insn);
 

@@ -50,6 +50,7 @@ static exit_fn *const exit_table[EXIT_TABLE_COUNT] = {
 	[SVM_EXIT_CR0_SELECTIVE - EXIT_TABLE_FIRST] = exit_cr0,
 	[SVM_EXIT_CPUID - EXIT_TABLE_FIRST] = exit_cpuid,
 	[SVM_EXIT_IRET - EXIT_TABLE_FIRST] = exit_iret,
+	[SVM_EXIT_SOFT_INTERRUPT - EXIT_TABLE_FIRST] = exit_soft_interrupt,
 	[SVM_EXIT_INVD - EXIT_TABLE_FIRST] = exit_invd,
 	[SVM_EXIT_HLT - EXIT_TABLE_FIRST] = exit_halt,
 	[SVM_EXIT_INVLPG - EXIT_TABLE_FIRST] = exit_invlpg,

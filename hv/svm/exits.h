@@ -31,7 +31,7 @@ enum svm_next memory_failed(struct vcpu *vcpu, enum vmmu_outcome outcome, uint64
 exit_fn exit_page_fault, exit_invlpg, exit_invpcid;
 
 /* watch.c: NMIs, SMIs, INIT, and the command's requests. */
-exit_fn exit_nmi, exit_smi, exit_init;
+exit_fn exit_nmi, exit_smi, exit_init, exit_soft_interrupt;
 /* Remember the registers, to see whether they ever change again. */
 void watch_registers(struct vcpu *vcpu);
 /* The host has taken an NMI: find out what it was for. */

@@ -16,6 +16,7 @@
 #define INTERCEPT_INIT (1u << 3)
 #define INTERCEPT_CR0_SELECTIVE (1u << 5)
 #define INTERCEPT_IRET (1u << 20)
+#define INTERCEPT_SOFT_INTERRUPT (1u << 21)
 #define INTERCEPT_INVLPG (1u << 25)
 #define INTERCEPT_TASK_SWITCH (1u << 29)
 #define INTERCEPT_CPUID (1u << 18)
@@ -178,6 +179,7 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 	X(CR0_SELECTIVE, 0x065, "write to CR0 (selective)")                                        \
 	X(CPUID, 0x072, "CPUID")                                                                   \
 	X(IRET, 0x074, "IRET")                                                                     \
+	X(SOFT_INTERRUPT, 0x075, "INTn")                                                           \
 	X(INVD, 0x076, "INVD")                                                                     \
 	X(HLT, 0x078, "HLT")                                                                       \
 	X(INVLPG, 0x079, "INVLPG")                                                                 \

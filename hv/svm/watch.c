@@ -6,6 +6,7 @@
  */
 #include "exits.h"
 
+#include "../guest/access.h"
 #include "../guest/device.h"
 #include "../guest/guest.h"
 #include "../platform/platform.h"
@@ -37,6 +38,9 @@ void watch_registers(struct vcpu *vcpu)
 
 	if ((vcpu->vmcb.save.rflags & RFLAGS_IF) != 0)
 		looks = 0;
+	/* See exit_soft_interrupt(). */
+	if (vcpu->many)
+		vcpu->vmcb.control.intercept_3 |= INTERCEPT_SOFT_INTERRUPT;
 	vcpu->watch_digest = digest;
 	vcpu->watch_exits = vcpu->exits;
 	__atomic_store_n(&vcpu->watch_same, looks, __ATOMIC_RELAXED);
@@ -135,6 +139,20 @@ enum svm_next exit_nmi(struct vcpu *vcpu)
 	if (vcpu->halting)
 		vcpu->vmcb.save.rip = vcpu->halt_rip;
 	return watch_nmi(vcpu);
+}
+
+/*
+ * QEMU 7.2 reads code before it watches the page for writes. A guest that replaces an INT3 by
+ * another instruction, as Linux does when it changes its own code, may so leave a CPU with the INT3
+ * for ever: its handler finds none and returns to it, without an exit. The first one after each
+ * look of the watchdog comes here, for QEMU not as an exception but as a software interrupt; its
+ * code is read anew, and it runs again, unseen.
+ */
+enum svm_next exit_soft_interrupt(struct vcpu *vcpu)
+{
+	vcpu->vmcb.control.intercept_3 &= ~INTERCEPT_SOFT_INTERRUPT;
+	code_touch(vcpu);
+	return SVM_RESUME;
 }
 
 enum svm_next exit_smi(struct vcpu *vcpu)
