@@ -25,6 +25,7 @@
 #include "page/table.h"
 #include "shadow/frame.h"
 #include "shadow/shade.h"
+#include "slot/dirty.h"
 #include "slot/framemap.h"
 #include "slot/slots.h"
 #include "track/track.h"
@@ -98,6 +99,7 @@ struct vmmu_vm {
 	vmmu_atomic_t flush_stamp;            /* flushes that have become due; see debt.c */
 	vmmu_atomic_t stats[VMMU_STAT_COUNT]; /* of threads that are no vCPU */
 	vmmu_atomic_t slots_total[VMMU_SPACES_MAX], frames_total[VMMU_SPACES_MAX];
+	vmmu_atomic_t logging;  /* slots that log writes */
 	vmmu_atomic_t tracked;  /* frames of which some access must come out */
 	vmmu_atomic_t tracking; /* struct vmmu_tracking *, 0 before the first client */
 
@@ -113,6 +115,7 @@ struct vmmu_vm {
 	uint64_t obstacles; /* mmu lock, exclusive: begins of invalidations without an end, and
 			     * one more while anything is tracked. 0: faults need not ask */
 	struct vmmu_frames frames[VMMU_SPACES_MAX];
+	struct vmmu_framemap logs[VMMU_SPACES_MAX]; /* slot/dirty.h */
 	struct vmmu_shades shades;
 	struct vmmu_page_log *frame_pages; /* mmu lock, exclusive */
 	struct vmmu_sp *roots;             /* mmu lock, exclusive: valid and invalid */
@@ -220,6 +223,12 @@ _Static_assert(sizeof(struct vmmu_vcpu) <= VMMU_PAGE_BYTES, "a vCPU is one page"
 static inline bool vm_tracks(const struct vmmu_vm *vm)
 {
 	return atomic_get(&vm->tracked) != 0;
+}
+
+/* Does anybody want to know when a leaf loses its dirty flag? */
+static inline bool vm_hears_dirty(const struct vmmu_vm *vm)
+{
+	return vm->port->page_dirty || atomic_get(&vm->logging);
 }
 
 static inline struct vmmu_task task_of_vm(struct vmmu_vm *vm)

@@ -16,6 +16,7 @@ extern "C" {
 enum vmmu_slot_flags {
 	VMMU_SLOT_READONLY = 1u << 0, /* reads map; writes come out as VMMU_OUTCOME_READONLY */
 	VMMU_SLOT_SMALL = 1u << 1,    /* 4K leaves only, whatever the host memory allows */
+	VMMU_SLOT_LOG = 1u << 2,      /* writes are logged, see dirty.h; implies SMALL */
 };
 
 struct vmmu_slot_config {
@@ -55,15 +56,20 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_slot_delete(struct vmmu_vm *vm, unsigned sp
  * vmmu_slot_move() - same memory at other guest frames: a delete and a create in one
  * snapshot.
  * Return: as create and delete; VMMU_OK without any work if @base is the old one; VMMU_EBUSY,
- *         tracking clients are registered: what they know of the frames would be wrong.
+ *         tracking clients are registered, or the slot logs writes: what they know of the
+ *         frames, and the log, would be wrong.
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_slot_move(struct vmmu_vm *vm, unsigned space, uint16_t id,
 					       vmmu_gfn_t base);
 
 /**
  * vmmu_slot_set_flags() - VMMU_SLOT_READONLY cannot change during a slot's life.
+ * When all that changes is that VMMU_SLOT_LOG comes, translations stay: huge leaves are split (or
+ * go, where there is no memory for tables; under shadow paging always), and every write that begins
+ * after the call has returned is logged. With any other change, and when VMMU_SLOT_LOG goes, all
+ * the slot's translations are withdrawn, so that leaves of another size come back by faults.
  * Return: VMMU_OK (also if nothing changes); VMMU_ENOENT; VMMU_EINVAL, unknown flag or
- *         READONLY differs; VMMU_ENOMEM; VMMU_EDEAD.
+ *         READONLY differs; VMMU_ENOMEM, nothing has changed; VMMU_EDEAD.
  */
 VMMU_MUST_CHECK enum vmmu_error vmmu_slot_set_flags(struct vmmu_vm *vm, unsigned space, uint16_t id,
 						    uint32_t flags);

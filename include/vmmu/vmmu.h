@@ -4,6 +4,7 @@
 #define VMMU_VMMU_H
 
 #include <vmmu/audit.h>
+#include <vmmu/dirty.h>
 #include <vmmu/error.h>
 #include <vmmu/fault.h>
 #include <vmmu/harvest.h>

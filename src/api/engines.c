@@ -2,6 +2,7 @@
 #include "api/engines.h"
 
 #include "shadow/forget.h"
+#include "shadow/harvest.h"
 #include "vm.h"
 
 static bool is_shadow(const struct vmmu_vm *vm)
@@ -75,4 +76,28 @@ void vmmu_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t k
 		vmmu_frames_forbid(task, range, kinds);
 	else
 		vmmu_tdp_forbid(task, range, kinds);
+}
+
+void vmmu_split_huge(struct vmmu_task *task, struct vmmu_gfn_range range)
+{
+	if (is_shadow(task->vm))
+		vmmu_shadow_zap_huge(task, range);
+	else
+		vmmu_tdp_split_huge(task, range);
+}
+
+void vmmu_collect_accessed(struct vmmu_task *task, struct vmmu_harvest *h)
+{
+	if (is_shadow(task->vm))
+		vmmu_shadow_harvest(task, h, false);
+	else
+		vmmu_tdp_harvest_accessed(task, h);
+}
+
+void vmmu_collect_dirty(struct vmmu_task *task, struct vmmu_harvest *h)
+{
+	if (is_shadow(task->vm))
+		vmmu_shadow_harvest(task, h, true);
+	else
+		vmmu_tdp_harvest_dirty(task, h);
 }

@@ -4,6 +4,7 @@
 #define VMMU_API_ENGINES_H
 
 #include "shadow/root.h"
+#include "tdp/harvest.h"
 #include "tdp/tdp.h"
 
 /* Slot changes, and changes of what is tracked. */
@@ -30,5 +31,19 @@ enum vmmu_error vmmu_load_root(struct vmmu_vcpu *vcpu);
 /* No entry allows these kinds of access to the frames any more, in any space. Short ranges. */
 void vmmu_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uint32_t kinds)
 	VMMU_REQUIRES(vmmu_mmu_lock);
+
+/* No leaf of task->space over frames of the range is larger than 4K; what a huge one said stays
+ * where it can. Tables come from the task's cache. The slot allows no other leaf already. */
+void vmmu_split_huge(struct vmmu_task *task, struct vmmu_gfn_range range)
+	VMMU_EXCLUDES(vmmu_mmu_lock);
+/* What the hardware recorded, of task->space. */
+void vmmu_collect_accessed(struct vmmu_task *task, struct vmmu_harvest *h)
+	VMMU_EXCLUDES(vmmu_mmu_lock);
+void vmmu_collect_dirty(struct vmmu_task *task, struct vmmu_harvest *h)
+	VMMU_EXCLUDES(vmmu_mmu_lock);
+
+/* slot_change.c: the slot with this id, or NULL. */
+const struct vmmu_slot *vmmu_slot_of_id(struct vmmu_vm *vm, unsigned space, uint16_t id)
+	VMMU_REQUIRES(vmmu_slots_lock);
 
 #endif

@@ -1,18 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <vmmu/harvest.h>
 
-#include "shadow/harvest.h"
+#include "api/engines.h"
 #include "vm.h"
-
-static void collect(struct vmmu_task *task, struct vmmu_harvest *h, bool dirty)
-{
-	if (task->vm->config.format == VMMU_FORMAT_SHADOW)
-		vmmu_shadow_harvest(task, h, dirty);
-	else if (dirty)
-		vmmu_tdp_harvest_dirty(task, h);
-	else
-		vmmu_tdp_harvest_accessed(task, h);
-}
 
 static enum vmmu_error harvest(struct vmmu_task *task, struct vmmu_harvest *h, bool dirty,
 			       uint64_t *count)
@@ -25,7 +15,10 @@ static enum vmmu_error harvest(struct vmmu_task *task, struct vmmu_harvest *h, b
 		return VMMU_EDEAD;
 	if (h->range.end.n > vm->gfn_end.n)
 		h->range.end = vm->gfn_end;
-	collect(task, h, dirty);
+	if (dirty)
+		vmmu_collect_dirty(task, h);
+	else
+		vmmu_collect_accessed(task, h);
 	if (count)
 		*count = h->count;
 	vmmu_table_collect(vm);

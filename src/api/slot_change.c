@@ -10,13 +10,15 @@
  */
 #include <vmmu/slot.h>
 
+#include "api/dirty.h"
 #include "api/engines.h"
 #include "vm.h"
 
 #define IDS_PER_PAGE (VMMU_PAGE_BYTES / sizeof(uint64_t))
 _Static_assert(VMMU_SLOTS_MAX <= IDS_PER_PAGE * VMMU_ID_PAGES, "every slot id has its place");
 
-#define KNOWN_FLAGS ((uint32_t)VMMU_SLOT_READONLY | (uint32_t)VMMU_SLOT_SMALL)
+#define KNOWN_FLAGS                                                                                \
+	((uint32_t)VMMU_SLOT_READONLY | (uint32_t)VMMU_SLOT_SMALL | (uint32_t)VMMU_SLOT_LOG)
 
 /* ---- by id ---- */
 
@@ -51,8 +53,7 @@ static bool reserve_id(struct vmmu_vm *vm, struct vmmu_slot_space *space, uint16
 	return true;
 }
 
-/* Context: slots lock. */
-static const struct vmmu_slot *slot_of_id(struct vmmu_vm *vm, unsigned space, uint16_t id)
+const struct vmmu_slot *vmmu_slot_of_id(struct vmmu_vm *vm, unsigned space, uint16_t id)
 {
 	uint64_t base = base_of_id(&vm->spaces[space], id);
 
@@ -198,6 +199,14 @@ static enum vmmu_error create(struct vmmu_vm *vm, const struct vmmu_slot_config 
 		return VMMU_EEXIST;
 	if (!reserve_id(vm, space, config->id) || !vmmu_edit_reserve(&c.edit, vm))
 		return VMMU_ENOMEM;
+	if (slot.flags & VMMU_SLOT_LOG) {
+		enum vmmu_error error = vmmu_log_prepare(vm, config->space, range_of(&slot));
+
+		if (error != VMMU_OK) {
+			vmmu_edit_cancel(&c.edit);
+			return error;
+		}
+	}
 	vmmu_edit_begin(&c.edit, vmmu_slots_now(space));
 	vmmu_edit_insert(&c.edit, &slot);
 	c.appear = range_of(&slot);
@@ -238,7 +247,7 @@ static enum vmmu_error end_slot(struct change *c, uint16_t id, struct vmmu_task 
 	VMMU_REQUIRES(vmmu_slots_lock)
 {
 	struct vmmu_vm *vm = c->vm;
-	const struct vmmu_slot *slot = slot_of_id(vm, c->space, id);
+	const struct vmmu_slot *slot = vmmu_slot_of_id(vm, c->space, id);
 
 	if (!slot)
 		return VMMU_ENOENT;
@@ -251,6 +260,8 @@ static enum vmmu_error end_slot(struct change *c, uint16_t id, struct vmmu_task 
 	vmmu_edit_remove(&c->edit, slot->base);
 	set_base_of_id(&vm->spaces[c->space], id, 0);
 	publish(c, task);
+	if (c->gone.flags & VMMU_SLOT_LOG)
+		vmmu_log_end(vm);
 	trace(task, VMMU_TRACE_SLOT, 0, id, c->withdraw.start.n, 0);
 	return VMMU_OK;
 }
@@ -273,20 +284,22 @@ enum vmmu_error vmmu_slot_delete(struct vmmu_vm *vm, unsigned space, uint16_t id
 	return error;
 }
 
-/* Publish @changed in the place of @slot. */
+/* Publish @changed in the place of @slot. @keeps: translations stay. */
 static enum vmmu_error replace(struct vmmu_vm *vm, const struct vmmu_slot *slot,
-			       const struct vmmu_slot *changed, struct vmmu_task *task)
+			       const struct vmmu_slot *changed, bool keeps, struct vmmu_task *task)
 	VMMU_REQUIRES(vmmu_slots_lock)
 {
 	struct change c = {.vm = vm, .space = slot->space};
 
 	if (!vmmu_edit_reserve(&c.edit, vm))
 		return VMMU_ENOMEM;
-	withdraw_slot(&c, slot);
+	if (!keeps) {
+		withdraw_slot(&c, slot);
+		c.appear = range_of(changed);
+	}
 	vmmu_edit_begin(&c.edit, vmmu_slots_now(&vm->spaces[slot->space]));
 	vmmu_edit_remove(&c.edit, slot->base);
 	vmmu_edit_insert(&c.edit, changed);
-	c.appear = range_of(changed);
 	set_base_of_id(&vm->spaces[slot->space], slot->id, changed->base.n + 1);
 	publish(&c, task);
 	trace(task, VMMU_TRACE_SLOT, 0, changed->id, changed->base.n, changed->count);
@@ -306,14 +319,14 @@ static enum vmmu_error move(struct vmmu_vm *vm, const struct vmmu_slot *slot, vm
 	changed.base = base;
 	if (slot->base.n == base.n)
 		return VMMU_OK;
-	if (tracking && tracking->registered)
+	if ((tracking && tracking->registered) || (slot->flags & VMMU_SLOT_LOG))
 		return VMMU_EBUSY; /* they know the memory by its old frames */
 	error = check_frames(vm, base, slot->count);
 	if (error != VMMU_OK)
 		return error;
 	if (overlaps(vmmu_slots_now(&vm->spaces[slot->space]), base, slot->count, slot))
 		return VMMU_EEXIST;
-	return replace(vm, slot, &changed, task);
+	return replace(vm, slot, &changed, false, task);
 }
 
 enum vmmu_error vmmu_slot_move(struct vmmu_vm *vm, unsigned space, uint16_t id, vmmu_gfn_t base)
@@ -326,25 +339,41 @@ enum vmmu_error vmmu_slot_move(struct vmmu_vm *vm, unsigned space, uint16_t id, 
 	if (space >= vm->config.spaces)
 		return VMMU_EINVAL;
 	vmmu_slots_acquire(vm);
-	error = move(vm, slot_of_id(vm, space, id), base, &task);
+	error = move(vm, vmmu_slot_of_id(vm, space, id), base, &task);
 	vmmu_slots_release(vm);
+	return error;
+}
+
+static enum vmmu_error change_flags(struct vmmu_vm *vm, const struct vmmu_slot *slot,
+				    uint32_t flags, struct vmmu_task *task)
+	VMMU_REQUIRES(vmmu_slots_lock)
+{
+	struct vmmu_slot old = *slot, changed = *slot;
+	bool only_logs = (flags ^ old.flags) == VMMU_SLOT_LOG && (flags & VMMU_SLOT_LOG);
+	bool begins = flags & ~(uint32_t)old.flags & VMMU_SLOT_LOG;
+	enum vmmu_error error = VMMU_OK;
+
+	changed.flags = (uint8_t)flags;
+	if (begins)
+		error = vmmu_log_prepare(vm, old.space, range_of(&old));
+	if (error != VMMU_OK)
+		return error;
+	error = replace(vm, slot, &changed, only_logs, task);
+	if (error != VMMU_OK ? begins : (old.flags & ~flags & VMMU_SLOT_LOG) != 0)
+		vmmu_log_end(vm);
+	else if (error == VMMU_OK && begins)
+		vmmu_log_begin(vm, old.space, range_of(&old));
 	return error;
 }
 
 static enum vmmu_error set_flags(struct vmmu_vm *vm, const struct vmmu_slot *slot, uint32_t flags,
 				 struct vmmu_task *task) VMMU_REQUIRES(vmmu_slots_lock)
 {
-	struct vmmu_slot changed;
-
 	if (!slot)
 		return VMMU_ENOENT;
 	if ((flags ^ slot->flags) & VMMU_SLOT_READONLY)
 		return VMMU_EINVAL;
-	if (flags == slot->flags)
-		return VMMU_OK;
-	changed = *slot;
-	changed.flags = (uint8_t)flags;
-	return replace(vm, slot, &changed, task);
+	return flags == slot->flags ? VMMU_OK : change_flags(vm, slot, flags, task);
 }
 
 enum vmmu_error vmmu_slot_set_flags(struct vmmu_vm *vm, unsigned space, uint16_t id, uint32_t flags)
@@ -357,7 +386,7 @@ enum vmmu_error vmmu_slot_set_flags(struct vmmu_vm *vm, unsigned space, uint16_t
 	if (space >= vm->config.spaces || (flags & ~KNOWN_FLAGS))
 		return VMMU_EINVAL;
 	vmmu_slots_acquire(vm);
-	error = set_flags(vm, slot_of_id(vm, space, id), flags, &task);
+	error = set_flags(vm, vmmu_slot_of_id(vm, space, id), flags, &task);
 	vmmu_slots_release(vm);
 	return error;
 }

@@ -296,6 +296,17 @@ static void mirror_write(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa,
 		vmmu_frames_written(task, space, gpa, bytes);
 }
 
+/* It has landed. */
+static void log_write(const struct vmmu_vm *vm, unsigned space, vmmu_gpa_t gpa, uint64_t bytes)
+{
+	struct vmmu_gfn_range range = {vmmu_gpa_to_gfn(gpa), {0}};
+
+	if (!bytes || !atomic_get_ordered(&vm->logging) || VMMU_MUTANT(LOG_DEAF))
+		return;
+	range.end.n = vmmu_gpa_to_gfn((vmmu_gpa_t){gpa.addr + bytes - 1}).n + 1;
+	vmmu_dirty_set(vm, space, range);
+}
+
 enum vmmu_error vmmu_guest_written(struct vmmu_vm *vm, unsigned space, vmmu_gpa_t gpa,
 				   uint64_t bytes)
 {
@@ -307,6 +318,7 @@ enum vmmu_error vmmu_guest_written(struct vmmu_vm *vm, unsigned space, vmmu_gpa_
 		return VMMU_EDEAD;
 	if (VMMU_MUTANT(TRACK_LATE))
 		mirror_write(&task, space, gpa, bytes);
+	log_write(vm, space, gpa, bytes);
 	/* Clients first: what they do about it may still change our tables. */
 	vmmu_tell_accessed(&task, space, gpa, bytes, VMMU_ACCESS_WRITE);
 	if (!VMMU_MUTANT(TRACK_LATE))

@@ -57,6 +57,13 @@
 	X(TRACK_FILL, "faults that go side by side overlook what is tracked")                      \
 	X(TRACK_LATE, "shadow tables follow a write before clients hear of it")
 
+#define VMMU_LOG_MUTANTS(X)                                                                        \
+	X(LOG_KEEPS_HUGE, "huge leaves stay when a slot begins to log")                            \
+	X(LOG_TAKES_FIRST, "a look takes what is logged before the hardware is asked")             \
+	X(LOG_UNFLUSHED, "CPUs keep huge translations when a slot begins to log")                  \
+	X(LOG_DEAF, "what the host wrote is not logged")                                           \
+	X(LOG_WHOLE_CELLS, "a look takes more frames than it was asked for")
+
 #define VMMU_SHADOW_MUTANTS(X)                                                                     \
 	X(FORGET_FINDS, "tables that were forgotten all at once are found again")                  \
 	X(FORGET_KEEPS_ROOTS, "vCPUs go on with the roots that were forgotten")                    \
@@ -115,7 +122,8 @@
 	X(WIDEN_CHANGED, "a leaf of an entry that the guest has changed becomes writable")         \
 	X(DEVICE_RIGHTS, "a shadow entry for a device lets everybody pass")
 
-#define VMMU_MUTANTS(X) VMMU_TDP_MUTANTS(X) VMMU_SHADOW_MUTANTS(X) VMMU_TRACK_MUTANTS(X)
+#define VMMU_MUTANTS(X)                                                                            \
+	VMMU_TDP_MUTANTS(X) VMMU_SHADOW_MUTANTS(X) VMMU_TRACK_MUTANTS(X) VMMU_LOG_MUTANTS(X)
 
 /* Mistakes that take two threads, in an order that only tests/explore is sure to meet. */
 #define VMMU_RACE_MUTANTS(X)                                                                       \
@@ -129,6 +137,8 @@
 	X(SET_EARLY, "an old slot set is freed while it is read")                                  \
 	X(MOVED_FORGETS, "a vCPU that moved to another CPU does not flush there")                  \
 	X(FRAME_UNLOCKED, "what concerns one frame is decided without its lock bit")               \
+	X(LOG_HASTY, "a look does not wait for those who took leaves away")                        \
+	X(LOG_EARLY, "what the library writes in guest tables is logged before it is there")       \
 	X(LOCK_SILENT, "who lets the lock go wakes nobody")                                        \
 	X(LOCK_BARGES, "a reader takes the lock beside a writer")                                  \
 	X(WRITTEN_BESIDE, "what the guest wrote is dropped beside faults that fill")               \

@@ -167,15 +167,18 @@ static void hand_over_dirty(struct vmmu_task *task, struct vmmu_shade *s, unsign
 			    vmmu_spte_t from, vmmu_spte_t to)
 {
 	const struct vmmu_vm *vm = task->vm;
+	vmmu_gfn_t gfn;
 
-	if (!vm->port->page_dirty || spte_kind(from) != VMMU_KIND_LEAF || VMMU_MUTANT(DIRTY_LOST) ||
+	if (!vm_hears_dirty(vm) || spte_kind(from) != VMMU_KIND_LEAF || VMMU_MUTANT(DIRTY_LOST) ||
 	    !spte_is_dirty(&vm->fmt, from))
 		return;
 	if (spte_kind(to) == VMMU_KIND_LEAF && spte_is_dirty(&vm->fmt, to) &&
 	    spte_pfn(to).n == spte_pfn(from).n)
 		return;
-	vm->port->page_dirty(vm->host, vmmu_shade_leaf_gfn(s, index),
-			     vmmu_level_frames(s->sp.role.level), spte_pfn(from));
+	gfn = vmmu_shade_leaf_gfn(s, index);
+	vmmu_dirty_told(vm, s->sp.role.space,
+			(struct vmmu_gfn_range){gfn, {gfn.n + vmmu_level_frames(s->sp.role.level)}},
+			spte_pfn(from));
 }
 
 void vmmu_shade_told(struct vmmu_task *task, struct vmmu_shade *s, unsigned index, vmmu_spte_t from,
@@ -363,10 +366,11 @@ void vmmu_frames_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uin
 	}
 }
 
-void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range,
-		     enum vmmu_iter_pause pauses)
+static void zap_from_level(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range,
+			   unsigned lowest, enum vmmu_iter_pause pauses)
+	VMMU_REQUIRES(vmmu_mmu_lock)
 {
-	for (unsigned level = 1; level <= 3; level++) {
+	for (unsigned level = lowest; level <= VMMU_LEAF_SIZES; level++) {
 		struct vmmu_framemap *map = &task->vm->frames[space].rmap[level - 1];
 		unsigned shift = 9u * (level - 1);
 		uint64_t end = (range.end.n + (UINT64_C(1) << shift) - 1) >> shift;
@@ -382,4 +386,17 @@ void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_ran
 				(void)vmmu_section_pause(task);
 		}
 	}
+}
+
+void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range,
+		     enum vmmu_iter_pause pauses)
+{
+	zap_from_level(task, space, range, 1, pauses);
+}
+
+void vmmu_shadow_zap_huge(struct vmmu_task *task, struct vmmu_gfn_range range)
+{
+	vmmu_section_begin(task);
+	zap_from_level(task, task->space, range, 2, VMMU_ITER_PAUSES);
+	vmmu_section_end(task);
 }

@@ -51,9 +51,9 @@ void vmmu_frame_tell_narrowed(struct vmmu_task *task, vmmu_gfn_t gfn,
 	for (unsigned i = 0; i < narrowed->count; i++) {
 		vmmu_spte_t from = shade_entry(narrowed->from[i]);
 
-		if (vm->port->page_dirty && spte_is_dirty(&vm->fmt, from) &&
-		    !VMMU_MUTANT(DIRTY_LOST))
-			vm->port->page_dirty(vm->host, gfn, 1, spte_pfn(from));
+		if (vm_hears_dirty(vm) && spte_is_dirty(&vm->fmt, from) && !VMMU_MUTANT(DIRTY_LOST))
+			vmmu_dirty_told(vm, link_shade(narrowed->at[i])->sp.role.space,
+					(struct vmmu_gfn_range){gfn, {gfn.n + 1}}, spte_pfn(from));
 		trace(task, VMMU_TRACE_ENTRY, VMMU_LEVEL_4K, gfn.n, from.raw,
 		      from.raw & ~(vm->fmt.write | vm->fmt.dirty));
 	}

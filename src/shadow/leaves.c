@@ -46,7 +46,7 @@ void vmmu_leaves_begin(struct vmmu_leaves *l, struct vmmu_task *task, struct vmm
 	l->frame = s->leaf_frame;
 	l->write = vm->fmt.write;
 	l->where = VMMU_SPTE_ADDRESS_MASK | vm->fmt.memtype_mask;
-	l->watched = vm->port->page_dirty || vm->port->trace;
+	l->watched = vm_hears_dirty(vm) || vm->port->trace;
 	l->tracked = vm_tracks(vm);
 	l->decides_later = false;
 	/* Taking away pauses: then there are leaves that are on their way out. */

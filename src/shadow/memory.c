@@ -71,8 +71,10 @@ bool vmmu_guest_read(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa, uns
 bool vmmu_guest_update(struct vmmu_task *task, unsigned space, const struct vmmu_update *u)
 {
 	const struct vmmu_slot *slot = shadow_slot(task, space, vmmu_gpa_to_gfn(u->gpa));
+	vmmu_gfn_t gfn = vmmu_gpa_to_gfn(u->gpa);
 	struct vmmu_page page;
 	uint8_t *frame;
+	bool landed;
 
 	*u->gone = true;
 	if (!slot || (slot->flags & VMMU_SLOT_READONLY) ||
@@ -81,9 +83,14 @@ bool vmmu_guest_update(struct vmmu_task *task, unsigned space, const struct vmmu
 	*u->gone = false;
 	frame = task->vm->port->guest_map(task->vm->host, page.pfn);
 	frame += u->gpa.addr % VMMU_PAGE_BYTES;
-	if (task->vm->port->page_dirty)
-		task->vm->port->page_dirty(task->vm->host, vmmu_gpa_to_gfn(u->gpa), 1, page.pfn);
-	if (u->bytes == 8)
-		return atomic_guest_cas8(frame, u->old, u->value);
-	return atomic_guest_cas4(frame, (uint32_t)u->old, (uint32_t)u->value);
+	if (VMMU_MUTANT(LOG_EARLY))
+		vmmu_dirty_told(task->vm, space, (struct vmmu_gfn_range){gfn, {gfn.n + 1}},
+				page.pfn);
+	landed = u->bytes == 8 ? atomic_guest_cas8(frame, u->old, u->value)
+			       : atomic_guest_cas4(frame, (uint32_t)u->old, (uint32_t)u->value);
+	/* Afterwards: told before, it could be asked for, and the page copied, too early. */
+	if (landed && vm_hears_dirty(task->vm) && !VMMU_MUTANT(LOG_EARLY))
+		vmmu_dirty_told(task->vm, space, (struct vmmu_gfn_range){gfn, {gfn.n + 1}},
+				page.pfn);
+	return landed;
 }

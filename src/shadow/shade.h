@@ -249,6 +249,10 @@ void vmmu_frames_forbid(struct vmmu_task *task, struct vmmu_gfn_range range, uin
 void vmmu_frames_zap(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range,
 		     enum vmmu_iter_pause pauses) VMMU_REQUIRES(vmmu_mmu_lock);
 
+/* Those of more than 4K, in task->space. */
+void vmmu_shadow_zap_huge(struct vmmu_task *task, struct vmmu_gfn_range range)
+	VMMU_EXCLUDES(vmmu_mmu_lock);
+
 /* ---- table.c ---- */
 
 /* The table of this frame and role, or NULL. */

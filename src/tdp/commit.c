@@ -18,26 +18,27 @@ static enum vmmu_stat pages_stat(enum vmmu_level level)
 }
 
 /* Does the host want to hear what becomes of single leaves? */
-static inline bool is_watched(const struct vmmu_port *port)
+static inline bool is_watched(const struct vmmu_vm *vm)
 {
-	return port->page_dirty || port->page_accessed || port->trace;
+	return vm_hears_dirty(vm) || vm->port->page_accessed || vm->port->trace;
 }
 
-static void hand_over_told(const struct vmmu_port *port, void *host, const struct vmmu_fmt *fmt,
-			   vmmu_spte_t e, vmmu_gfn_t gfn, uint64_t frames)
+static void hand_over_told(const struct vmmu_vm *vm, unsigned space, vmmu_spte_t e,
+			   struct vmmu_gfn_range range)
 {
-	if (port->page_dirty && spte_is_dirty(fmt, e) && !VMMU_MUTANT(LOSE_DIRTY))
-		port->page_dirty(host, gfn, frames, spte_pfn(e));
-	if (port->page_accessed && spte_is_accessed(fmt, e))
-		port->page_accessed(host, gfn, frames, spte_pfn(e));
+	if (spte_is_dirty(&vm->fmt, e) && !VMMU_MUTANT(LOSE_DIRTY))
+		vmmu_dirty_told(vm, space, range, spte_pfn(e));
+	if (vm->port->page_accessed && spte_is_accessed(&vm->fmt, e))
+		vm->port->page_accessed(vm->host, range.start, range.end.n - range.start.n,
+					spte_pfn(e));
 }
 
 /* The host learns what the hardware recorded before the record goes away. */
-static inline void hand_over(const struct vmmu_vm *vm, vmmu_spte_t e, vmmu_gfn_t gfn,
-			     uint64_t frames)
+static inline void hand_over(const struct vmmu_vm *vm, unsigned space, vmmu_spte_t e,
+			     struct vmmu_gfn_range range)
 {
-	if (VMMU_UNLIKELY(is_watched(vm->port)))
-		hand_over_told(vm->port, vm->host, &vm->fmt, e, gfn, frames);
+	if (VMMU_UNLIKELY(is_watched(vm)))
+		hand_over_told(vm, space, e, range);
 }
 
 /* ---- a table that was taken out ---- */
@@ -51,7 +52,7 @@ struct detached {
 /* Freeze entries up to one that is more than a leaf which nobody watches. Return: what it was. */
 static vmmu_spte_t freeze_leaves(const struct vmmu_vm *vm, struct detached *d)
 {
-	bool watched = is_watched(vm->port);
+	bool watched = is_watched(vm);
 	vmmu_spte_t old;
 
 	do {
@@ -75,7 +76,8 @@ static struct vmmu_sp *freeze_entries(struct vmmu_task *task, struct detached *d
 	switch (spte_kind(old)) {
 	case VMMU_KIND_LEAF:
 		d->leaves++;
-		hand_over(vm, old, gfn, frames);
+		hand_over(vm, d->sp->role.space, old,
+			  (struct vmmu_gfn_range){gfn, {gfn.n + frames}});
 		trace(task, VMMU_TRACE_ENTRY, level, gfn.n, old.raw, spte_frozen().raw);
 		return NULL;
 	case VMMU_KIND_TABLE:
@@ -141,7 +143,7 @@ static void leaf_changed(struct vmmu_iter *it, vmmu_spte_t from, vmmu_spte_t to)
 		/* A CPU that holds it as dirty would not record the next write. */
 		if (!VMMU_MUTANT(CLEAN_UNPAID))
 			vmmu_debt_add(task, it->root->role.space, iter_covers(it));
-		hand_over(task->vm, from, it->gfn, vmmu_level_frames(it->level));
+		hand_over(task->vm, it->root->role.space, from, iter_covers(it));
 	}
 }
 
@@ -158,7 +160,7 @@ static void leaf_gone(struct vmmu_iter *it, vmmu_spte_t from, vmmu_spte_t to)
 	}
 	stat_add(task, VMMU_STAT_ZAPPED, 1);
 	vmmu_debt_add(task, it->root->role.space, iter_covers(it));
-	hand_over(task->vm, from, it->gfn, vmmu_level_frames(it->level));
+	hand_over(task->vm, it->root->role.space, from, iter_covers(it));
 }
 
 static void table_gone(struct vmmu_iter *it, vmmu_spte_t from)

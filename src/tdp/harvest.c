@@ -138,14 +138,10 @@ static uint64_t clean_some(struct vmmu_task *task, struct vmmu_harvest *h, uint6
 	uint64_t end = h->range.end.n;
 
 	while (start < end) {
-		uint64_t next = end, stop;
+		uint64_t next =
+			vmmu_tdp_next_used_any(task, (struct vmmu_gfn_range){{start}, {end}}).n;
+		uint64_t stop;
 
-		for (struct vmmu_sp *r = task->vm->roots; r; r = r->root_next) {
-			uint64_t used = vmmu_tdp_next_used(task, r, (vmmu_gfn_t){start}).n;
-
-			if (r->role.space == task->space && used < next)
-				next = used;
-		}
 		stop = next + FRAMES_PER_STEP < end ? next + FRAMES_PER_STEP : end;
 		for (struct vmmu_sp *r = task->vm->roots; r; r = r->root_next)
 			if (r->role.space == task->space)

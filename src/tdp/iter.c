@@ -133,3 +133,19 @@ vmmu_gfn_t vmmu_tdp_next_used(struct vmmu_task *task, struct vmmu_sp *root, vmmu
 		return task->vm->gfn_end;
 	return it.gfn.n > from.n ? it.gfn : from;
 }
+
+vmmu_gfn_t vmmu_tdp_next_used_any(struct vmmu_task *task, struct vmmu_gfn_range range)
+{
+	vmmu_gfn_t next = range.end;
+
+	for (struct vmmu_sp *r = task->vm->roots; r; r = r->root_next) {
+		vmmu_gfn_t used;
+
+		if (r->role.space != task->space)
+			continue;
+		used = vmmu_tdp_next_used(task, r, range.start);
+		if (used.n < next.n)
+			next = used;
+	}
+	return next;
+}

@@ -44,6 +44,9 @@ void vmmu_iter_dive(struct vmmu_iter *it, vmmu_gfn_t gfn, enum vmmu_level level)
 /* First frame from @from on with anything behind it, up to a gigabyte exactly; else the end. */
 vmmu_gfn_t vmmu_tdp_next_used(struct vmmu_task *task, struct vmmu_sp *root, vmmu_gfn_t from);
 
+/* The same for all roots of task->space, up to the end of the range. */
+vmmu_gfn_t vmmu_tdp_next_used_any(struct vmmu_task *task, struct vmmu_gfn_range range);
+
 /* For one frame only: stand on the top entry for @gfn, to dive from there and never go on. */
 static inline void vmmu_iter_point(struct vmmu_iter *it, struct vmmu_task *task,
 				   struct vmmu_sp *root, vmmu_gfn_t gfn)

@@ -22,29 +22,6 @@ static bool link_table(struct vmmu_iter *it)
 	return false;
 }
 
-/* Replace the huge leaf that @it stands on by a table that says the same. */
-static bool split_leaf(struct vmmu_iter *it)
-{
-	struct vmmu_task *task = it->task;
-	struct vmmu_vm *vm = task->vm;
-	union vmmu_role role = it->root->role;
-	vmmu_spte_t huge = it->old;
-	struct vmmu_sp *sp;
-
-	role.level = (it->level - 1u) & 0xfu;
-	sp = vmmu_table_new(task, it->gfn, role);
-	for (unsigned i = 0; i < VMMU_TABLE_ENTRIES; i++)
-		atomic_put(&sp->entries[i].raw,
-			   vmmu_spte_child_of_huge(&vm->fmt, huge, it->level, i).raw);
-	vmmu_table_set_live(task, sp);
-	if (VMMU_UNLIKELY(vm->port->tables_written != NULL))
-		vm->port->tables_written(vm->host, sp->pfn, 0, VMMU_TABLE_ENTRIES);
-	if (VMMU_LIKELY(vmmu_commit(it, spte_table(&vm->fmt, sp->pfn))))
-		return true;
-	vmmu_table_withdraw(task, sp);
-	return false;
-}
-
 /* What came of making way at the entry that @it stands on. */
 enum descent { GO_DOWN, LOOK_AGAIN, GIVE_UP, ALREADY };
 
@@ -61,7 +38,7 @@ static enum descent clear_way(struct vmmu_iter *it, uint32_t access)
 	case VMMU_KIND_LEAF:
 		if (!(access & ~spte_access(&vm->fmt, it->old)))
 			return ALREADY;
-		return split_leaf(it) ? GO_DOWN : LOOK_AGAIN;
+		return vmmu_split_leaf(it) ? GO_DOWN : LOOK_AGAIN;
 	case VMMU_KIND_FROZEN:
 	case VMMU_KIND_COUNT:
 		break;

@@ -139,6 +139,19 @@ void vmmu_tdp_zap_all(struct vmmu_task *task) VMMU_REQUIRES(vmmu_mmu_lock);
  */
 bool vmmu_tdp_work(struct vmmu_task *task, uint64_t tables) VMMU_EXCLUDES(vmmu_mmu_lock);
 
+/* ---- split.c ---- */
+
+/* Replace the huge leaf that @it stands on by a table from the task's cache, which holds one.
+ * False: lost a race, look again. Context: mmu lock in any mode. */
+bool vmmu_split_leaf(struct vmmu_iter *it);
+
+/**
+ * vmmu_tdp_split_huge() - all leaves of task->space in the range become 4K ones; those for which
+ * there is no table go. Faults go on meanwhile, and add no huge ones. Pauses.
+ */
+void vmmu_tdp_split_huge(struct vmmu_task *task, struct vmmu_gfn_range range)
+	VMMU_EXCLUDES(vmmu_mmu_lock);
+
 /* ---- forbid.c ---- */
 
 /**

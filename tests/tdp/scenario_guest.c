@@ -306,7 +306,7 @@ void a_slot_with_small_pages_gets_small_pages(void **state)
 		sim_vm_check(sim);
 	}
 	assert_int_equal(vmmu_slot_set_flags(sim->vm, 0, 0, VMMU_SLOT_READONLY), VMMU_EINVAL);
-	assert_int_equal(vmmu_slot_set_flags(sim->vm, 0, 0, 4), VMMU_EINVAL);
+	assert_int_equal(vmmu_slot_set_flags(sim->vm, 0, 0, 8), VMMU_EINVAL);
 	assert_int_equal(vmmu_slot_set_flags(sim->vm, 0, 1, 0), VMMU_ENOENT);
 	rig_end(sim);
 }

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#include "slot/dirty.h"
+
+#include "vm.h"
+
+#define CELL_FRAMES 64u
+
+/* Bits of a cell, given its first frame, that stand for frames of the range. */
+static uint64_t bits_of(uint64_t first, struct vmmu_gfn_range range)
+{
+	uint64_t from = range.start.n > first ? range.start.n - first : 0;
+	uint64_t to = range.end.n - first;
+
+	return (UINT64_MAX << from) & (to < CELL_FRAMES ? VMMU_BIT(to) - 1 : UINT64_MAX);
+}
+
+static uint64_t first_cell(struct vmmu_gfn_range range)
+{
+	return range.start.n / CELL_FRAMES * CELL_FRAMES;
+}
+
+static vmmu_atomic_t *cell_of(const struct vmmu_vm *vm, unsigned space, uint64_t gfn)
+{
+	return (vmmu_atomic_t *)(void *)vmmu_framemap_look_slow(&vm->logs[space],
+								gfn / CELL_FRAMES);
+}
+
+void vmmu_dirty_set(const struct vmmu_vm *vm, unsigned space, struct vmmu_gfn_range range)
+{
+	for (uint64_t n = first_cell(range); n < range.end.n; n += CELL_FRAMES) {
+		vmmu_atomic_t *cell = cell_of(vm, space, n);
+		uint64_t bits = bits_of(n, range);
+
+		/* Most writes are to frames that were written before. */
+		if (cell && (atomic_get_ordered(cell) & bits) != bits)
+			(void)atomic_set(cell, bits);
+	}
+}
+
+void vmmu_dirty_told(const struct vmmu_vm *vm, unsigned space, struct vmmu_gfn_range range,
+		     vmmu_pfn_t pfn)
+{
+	if (vm->port->page_dirty)
+		vm->port->page_dirty(vm->host, range.start, range.end.n - range.start.n, pfn);
+	if (atomic_get(&vm->logging))
+		vmmu_dirty_set(vm, space, range);
+}
+
+vmmu_gfn_t vmmu_dirty_make(struct vmmu_task *task, unsigned space, struct vmmu_gfn_range range)
+{
+	uint64_t step = (uint64_t)CELL_FRAMES * VMMU_FRAMEMAP_ENTRIES;
+	uint64_t n = range.start.n;
+
+	while (n < range.end.n && vmmu_framemap_grow(task, &task->vm->logs[space], n / CELL_FRAMES))
+		n = n / step * step + step;
+	return (vmmu_gfn_t){n < range.end.n ? n : range.end.n};
+}
+
+/* Bits of a cell to where they belong in a bitmap that begins at @start. */
+static void bits_out(uint64_t *bitmap, uint64_t start, uint64_t first, uint64_t bits)
+{
+	if (first < start) {
+		bitmap[0] |= bits >> (start - first);
+		return;
+	}
+	first -= start;
+	bitmap[first / 64] |= bits << (first % 64);
+	if (first % 64 && bits >> (64 - first % 64))
+		bitmap[first / 64 + 1] |= bits >> (64 - first % 64);
+}
+
+/* Without the instruction, which older CPUs lack, and without the compiler's own function. */
+static unsigned count_bits(uint64_t bits)
+{
+	bits -= bits >> 1 & UINT64_C(0x5555555555555555);
+	bits = (bits & UINT64_C(0x3333333333333333)) + (bits >> 2 & UINT64_C(0x3333333333333333));
+	bits = (bits + (bits >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	return (unsigned)(bits * UINT64_C(0x0101010101010101) >> 56);
+}
+
+uint64_t vmmu_dirty_take(const struct vmmu_vm *vm, unsigned space, struct vmmu_gfn_range range,
+			 uint64_t *bitmap)
+{
+	uint64_t count = 0;
+
+	for (uint64_t n = first_cell(range); n < range.end.n; n += CELL_FRAMES) {
+		vmmu_atomic_t *cell = cell_of(vm, space, n);
+		uint64_t bits;
+
+		if (!cell || !(atomic_get(cell) & bits_of(n, range)))
+			continue;
+		bits = atomic_clear(cell,
+				    VMMU_MUTANT(LOG_WHOLE_CELLS) ? UINT64_MAX : bits_of(n, range));
+		bits &= bits_of(n, range);
+		count += count_bits(bits);
+		if (bitmap)
+			bits_out(bitmap, range.start.n, n, bits);
+	}
+	return count;
+}
