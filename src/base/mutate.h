@@ -10,7 +10,6 @@
 #define VMMU_TDP_MUTANTS(X)                                                                        \
 	X(SKIP_FLUSH, "a flush that is owed is not made")                                          \
 	X(SKIP_STAMP, "vCPUs outside the guest are not told of a flush")                           \
-	X(PAUSE_UNPAID, "a long operation lets others in before its flush is paid")                \
 	X(FREE_EARLY, "a table is freed before the flush")                                         \
 	X(RIGHTS_INVERTED, "a read-only slot is mapped writable")                                  \
 	X(STALE_GENERATION, "a device entry of an older generation is believed")                   \
@@ -25,6 +24,7 @@
 	X(MOVE_IS_FATAL, "a slot that moves over its own frames is taken for a broken contract")   \
 	X(ENTER_INVALID, "a vCPU keeps running on an invalidated root")                            \
 	X(LOSE_DIRTY, "the dirty state of a withdrawn leaf is not handed over")                    \
+	X(USE_UNPAID, "no flush follows when tables are marked as used")                           \
 	X(PREFETCH_DIRTY, "a prefetched leaf is dirty")                                            \
 	X(HUGE_TAIL, "a huge leaf reaches over the end of its slot")                               \
 	X(HUGE_SKEWED, "a huge leaf maps host memory that is not congruent")                       \
@@ -58,6 +58,7 @@
 	X(TRACK_LATE, "shadow tables follow a write before clients hear of it")
 
 #define VMMU_LOG_MUTANTS(X)                                                                        \
+	X(SPLIT_UNUSED, "a table that a huge leaf was split into counts as unused")                \
 	X(LOG_KEEPS_HUGE, "huge leaves stay when a slot begins to log")                            \
 	X(LOG_TAKES_FIRST, "a look takes what is logged before the hardware is asked")             \
 	X(LOG_UNFLUSHED, "CPUs keep huge translations when a slot begins to log")                  \
@@ -137,6 +138,7 @@
 	X(SET_EARLY, "an old slot set is freed while it is read")                                  \
 	X(MOVED_FORGETS, "a vCPU that moved to another CPU does not flush there")                  \
 	X(FRAME_UNLOCKED, "what concerns one frame is decided without its lock bit")               \
+	X(PAUSE_UNPAID, "a long operation lets others in before its flush is paid")                \
 	X(LOG_HASTY, "a look does not wait for those who took leaves away")                        \
 	X(LOG_EARLY, "what the library writes in guest tables is logged before it is there")       \
 	X(LOCK_SILENT, "who lets the lock go wakes nobody")                                        \

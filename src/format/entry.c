@@ -203,6 +203,12 @@ static const char *leaf_problem(const struct vmmu_fmt *fmt, vmmu_spte_t e, enum 
 	return NULL;
 }
 
+/* Flags of our own that a table entry may have. */
+static uint64_t table_marks(const struct vmmu_fmt *fmt, enum vmmu_level level)
+{
+	return fmt->dirty && level == VMMU_LEVEL_2M ? VMMU_SPTE_USED : 0;
+}
+
 const char *vmmu_spte_problem(const struct vmmu_fmt *fmt, vmmu_spte_t e, enum vmmu_level level)
 {
 	uint64_t address = e.raw & VMMU_SPTE_ADDRESS_MASK;
@@ -217,7 +223,7 @@ const char *vmmu_spte_problem(const struct vmmu_fmt *fmt, vmmu_spte_t e, enum vm
 			return "a table below the lowest level";
 		if (e.raw & fmt->beyond)
 			return "a table with an address that the CPU does not have";
-		if ((e.raw & ~(VMMU_SPTE_ADDRESS_MASK | fmt->accessed)) !=
+		if ((e.raw & ~(VMMU_SPTE_ADDRESS_MASK | fmt->accessed | table_marks(fmt, level))) !=
 		    (spte_table(fmt, (vmmu_pfn_t){0}).raw & ~fmt->accessed))
 			return "a table entry with unexpected bits";
 		return NULL;

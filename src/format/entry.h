@@ -44,6 +44,7 @@ enum vmmu_kind {
 #define VMMU_SPTE_KIND_SHIFT 54
 #define VMMU_SPTE_KIND_MASK VMMU_MASK(56, 54)
 #define VMMU_SPTE_ADDRESS_MASK VMMU_MASK(51, 12)
+#define VMMU_SPTE_USED VMMU_BIT(53) /* TABLE: to be looked through for dirty leaves */
 #define VMMU_SPTE_KEY_SHIFT 59
 #define VMMU_SPTE_KEY_MASK VMMU_MASK(62, 59)
 #define VMMU_MMIO_GENERATION_BITS 17u
@@ -97,6 +98,12 @@ static inline vmmu_spte_t spte_table(const struct vmmu_fmt *fmt, vmmu_pfn_t tabl
 {
 	return (vmmu_spte_t){(uint64_t)VMMU_KIND_TABLE << VMMU_SPTE_KIND_SHIFT | fmt->table |
 			     table.n << VMMU_PAGE_SHIFT};
+}
+
+/* The same entry: the hardware need not have used it since, but its leaves may be dirty. */
+static inline vmmu_spte_t spte_table_used(const struct vmmu_fmt *fmt, vmmu_spte_t e)
+{
+	return (vmmu_spte_t){(e.raw & ~fmt->accessed) | VMMU_SPTE_USED};
 }
 
 /* What a leaf shall say. */

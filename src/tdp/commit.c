@@ -277,3 +277,16 @@ void vmmu_commit_empty(struct vmmu_iter *it)
 		if (vm_is_dead(it->task->vm))
 			return; /* refused: it->old stays, and trying again would not end */
 }
+
+bool vmmu_commit_flags(struct vmmu_iter *it, vmmu_spte_t to)
+{
+	const struct vmmu_port *port = it->task->vm->port;
+
+	if (!atomic_cas(&it->slot->raw, &it->old.raw, to.raw))
+		return false;
+	it->old = to;
+	if (VMMU_UNLIKELY(port->tables_written != NULL))
+		port->tables_written(it->task->vm->host, it->table_pfn[it->level],
+				     gfn_index(it->gfn, it->level), 1);
+	return true;
+}

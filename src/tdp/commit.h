@@ -30,6 +30,12 @@
  */
 bool vmmu_commit(struct vmmu_iter *it, vmmu_spte_t to);
 
+/*
+ * Other flags for the TABLE entry that @it stands on; what it leads to stays. Context: mmu lock in
+ * any mode. Return: as above.
+ */
+bool vmmu_commit_flags(struct vmmu_iter *it, vmmu_spte_t to);
+
 /* The same for callers that nothing but the hardware can race with. */
 void vmmu_commit_empty(struct vmmu_iter *it);
 

@@ -64,6 +64,11 @@ static inline void vmmu_iter_point(struct vmmu_iter *it, struct vmmu_task *task,
 }
 
 /* Frames that the entry covers. */
+static inline bool range_holds(struct vmmu_gfn_range outer, struct vmmu_gfn_range inner)
+{
+	return inner.start.n >= outer.start.n && inner.end.n <= outer.end.n;
+}
+
 static inline struct vmmu_gfn_range iter_covers(const struct vmmu_iter *it)
 {
 	return (struct vmmu_gfn_range){it->gfn, {it->gfn.n + vmmu_level_frames(it->level)}};

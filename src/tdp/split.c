@@ -9,6 +9,7 @@ bool vmmu_split_leaf(struct vmmu_iter *it)
 	struct vmmu_vm *vm = task->vm;
 	union vmmu_role role = it->root->role;
 	vmmu_spte_t huge = it->old;
+	vmmu_spte_t table;
 	struct vmmu_sp *sp;
 
 	role.level = (it->level - 1u) & 0xfu;
@@ -19,7 +20,11 @@ bool vmmu_split_leaf(struct vmmu_iter *it)
 	vmmu_table_set_live(task, sp);
 	if (VMMU_UNLIKELY(vm->port->tables_written != NULL))
 		vm->port->tables_written(vm->host, sp->pfn, 0, VMMU_TABLE_ENTRIES);
-	if (VMMU_LIKELY(vmmu_commit(it, spte_table(&vm->fmt, sp->pfn))))
+	table = spte_table(&vm->fmt, sp->pfn);
+	/* Nobody has used it yet, and all in it may be dirty. */
+	if (vm->fmt.dirty && it->level == VMMU_LEVEL_2M && !VMMU_MUTANT(SPLIT_UNUSED))
+		table = spte_table_used(&vm->fmt, table);
+	if (VMMU_LIKELY(vmmu_commit(it, table)))
 		return true;
 	vmmu_table_withdraw(task, sp);
 	return false;

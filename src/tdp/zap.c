@@ -3,11 +3,6 @@
 #include "tdp/tdp.h"
 #include "vm.h"
 
-static bool range_holds(struct vmmu_gfn_range outer, struct vmmu_gfn_range inner)
-{
-	return inner.start.n >= outer.start.n && inner.end.n <= outer.end.n;
-}
-
 /*
  * Lowest tables first: those that lie inside the range go as a whole, of the others the
  * entries in the range. A huge leaf that is only partly in the range goes as a whole; what was

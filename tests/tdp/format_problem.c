@@ -29,10 +29,13 @@ static bool is_some_leaf(const struct format_cpu *cpu, vmmu_spte_t e, enum vmmu_
 static bool is_some_table(const struct format_cpu *cpu, vmmu_spte_t e, enum vmmu_level level)
 {
 	uint64_t built = spte_table(&cpu->fmt, spte_pfn(e)).raw;
-	uint64_t accessed = cpu->root.format == SIM_NPT ? 1u << 5 : cpu->root.has_ad ? 1u << 8 : 0;
+	uint64_t flags = cpu->root.format == SIM_NPT ? 1u << 5 : cpu->root.has_ad ? 1u << 8 : 0;
 
+	/* With or without the mark of a harvest, where there are dirty flags. */
+	if (flags && level == VMMU_LEVEL_2M)
+		flags |= VMMU_SPTE_USED;
 	return level > VMMU_LEVEL_4K && frame_is_addressable(cpu, e) &&
-	       (e.raw | accessed) == (built | accessed);
+	       (e.raw | flags) == (built | flags);
 }
 
 /* Is there anything that the library builds at this level and that looks like this? */
@@ -231,7 +234,7 @@ void the_bits_whose_flip_is_always_noticed_are_these(void **state)
 	const uint64_t kind = VMMU_MASK(56, 54), unused = VMMU_MASK(53, 52) | VMMU_MASK(62, 57);
 	const uint64_t wide = VMMU_MASK(51, 40), npt_low = VMMU_MASK(11, 8) | 1 << 0 | 1 << 2;
 	const uint64_t ept_low = VMMU_MASK(11, 10) | 1 << 0 | 1 << 6, nx = VMMU_BIT(63);
-	const uint64_t common = kind | unused | wide | 1 << 7;
+	const uint64_t common = kind | unused | wide | 1 << 7, table = common | nx | 0xfff;
 	const struct statement statements[] = {
 		/* of a leaf: not rights, accessed, dirty, PWT (UC and WT differ), frame */
 		{VMMU_FORMAT_NPT, VMMU_KIND_LEAF, 1, common | npt_low},
@@ -240,9 +243,10 @@ void the_bits_whose_flip_is_always_noticed_are_these(void **state)
 		{VMMU_FORMAT_EPT, VMMU_KIND_LEAF, 1, common | nx | ept_low},
 		{VMMU_FORMAT_EPT, VMMU_KIND_LEAF, 2, common | nx | ept_low | VMMU_MASK(20, 12)},
 		{VMMU_FORMAT_EPT, VMMU_KIND_LEAF, 3, common | nx | ept_low | VMMU_MASK(29, 12)},
-		/* of a table: not accessed, frame */
-		{VMMU_FORMAT_NPT, VMMU_KIND_TABLE, 2, common | nx | (0xfff & ~(1u << 5))},
-		{VMMU_FORMAT_EPT, VMMU_KIND_TABLE, 2, common | nx | (0xfff & ~(1u << 8))},
+		/* of a table: not accessed, frame, at the lowest level a harvest's mark */
+		{VMMU_FORMAT_NPT, VMMU_KIND_TABLE, 2, table & ~(VMMU_SPTE_USED | 1u << 5)},
+		{VMMU_FORMAT_EPT, VMMU_KIND_TABLE, 2, table & ~(VMMU_SPTE_USED | 1u << 8)},
+		{VMMU_FORMAT_EPT, VMMU_KIND_TABLE, 3, table & ~(uint64_t)(1u << 8)},
 		/* of a device: not the generation */
 		{VMMU_FORMAT_NPT, VMMU_KIND_MMIO, 1, kind | nx | VMMU_MASK(51, 12) | 7},
 		{VMMU_FORMAT_EPT, VMMU_KIND_MMIO, 1, kind | nx | VMMU_MASK(51, 12) | 7},
