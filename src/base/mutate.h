@@ -24,7 +24,7 @@
 	X(MOVE_IS_FATAL, "a slot that moves over its own frames is taken for a broken contract")   \
 	X(ENTER_INVALID, "a vCPU keeps running on an invalidated root")                            \
 	X(LOSE_DIRTY, "the dirty state of a withdrawn leaf is not handed over")                    \
-	X(USE_UNPAID, "no flush follows when tables are marked as used")                           \
+	X(PAUSE_UNPAID, "a long operation lets others in before its flush is paid")                \
 	X(PREFETCH_DIRTY, "a prefetched leaf is dirty")                                            \
 	X(HUGE_TAIL, "a huge leaf reaches over the end of its slot")                               \
 	X(HUGE_SKEWED, "a huge leaf maps host memory that is not congruent")                       \
@@ -138,7 +138,7 @@
 	X(SET_EARLY, "an old slot set is freed while it is read")                                  \
 	X(MOVED_FORGETS, "a vCPU that moved to another CPU does not flush there")                  \
 	X(FRAME_UNLOCKED, "what concerns one frame is decided without its lock bit")               \
-	X(PAUSE_UNPAID, "a long operation lets others in before its flush is paid")                \
+	X(MARK_UNPAID, "no flush follows when tables are marked as used")                          \
 	X(LOG_HASTY, "a look does not wait for those who took leaves away")                        \
 	X(LOG_EARLY, "what the library writes in guest tables is logged before it is there")       \
 	X(LOCK_SILENT, "who lets the lock go wakes nobody")                                        \

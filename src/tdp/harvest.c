@@ -142,7 +142,7 @@ static void mark_used(struct vmmu_task *task, struct vmmu_sp *root, struct vmmu_
 		while (is_lowest_table(&it) && tells_use(&it) && (it.old.raw & fmt->accessed)) {
 			if (!vmmu_commit_flags(&it, spte_table_used(fmt, it.old)))
 				continue;
-			if (!VMMU_MUTANT(USE_UNPAID))
+			if (!VMMU_MUTANT(MARK_UNPAID))
 				vmmu_debt_add(task, task->space, iter_covers(&it));
 		}
 	}
