@@ -8,6 +8,8 @@
 #define WORLD .watch = world_watch, .check = world_check, .teardown = world_free
 
 static const struct vmmu_gfn_range frames = {{0}, {WORLD_FRAMES}};
+/* All that their lowest table maps: it may be passed over if nobody has used it. */
+static const struct vmmu_gfn_range table = {{0}, {512}};
 
 static void no_error(enum vmmu_error error, const char *what)
 {
@@ -35,6 +37,12 @@ static void use(void)
 	world_write(0, 3);
 }
 
+static void write_twice(void)
+{
+	world_write(0, 1);
+	world_write(0, 1);
+}
+
 /* ---- R60: ageing, while tables go ---- */
 
 static void age(void)
@@ -53,10 +61,19 @@ static void zap_tables_thoroughly(void)
 
 static void clean(void)
 {
-	no_error(vmmu_harvest_dirty(world.sim->vm, 0, frames, NULL, NULL), "harvest");
+	no_error(vmmu_harvest_dirty(world.sim->vm, 0, table, NULL, NULL), "harvest");
 	/* Whatever was written so far has been told. */
 	for (uint64_t i = 0; i < world.sim->options.machine.frame_count; i++)
 		world.sim->written_frame[i] = world.sim->dirty_frame[i] = 0;
+}
+
+/* No leaf is dirty, and the CPU has used all tables since the last look. */
+static void read_only(void)
+{
+	in_use();
+	clean();
+	world_read(0, 1);
+	world_read(0, 2);
 }
 
 static void write_1(void)
@@ -68,7 +85,7 @@ static const char *all_writes_were_told(void)
 {
 	struct sim_vm *sim = world.sim;
 
-	no_error(vmmu_harvest_dirty(sim->vm, 0, frames, NULL, NULL), "harvest");
+	no_error(vmmu_harvest_dirty(sim->vm, 0, table, NULL, NULL), "harvest");
 	for (uint64_t i = 0; i < sim->options.machine.frame_count; i++)
 		if (sim->written_frame[i] && !sim->dirty_frame[i])
 			return "a write was never told";
@@ -188,13 +205,26 @@ const struct scenario scenarios_harvest[] = {
 		.test = {.name = "dirty is harvested while a CPU writes",
 			 .threads = 2,
 			 .setup = in_use,
-			 .thread = {clean, use},
+			 .thread = {clean, write_twice},
 			 .watch = world_watch,
 			 .check = all_writes_were_told,
 			 .teardown = world_free},
 		.bound = 2,
 		.long_bound = 3,
 		.mutants = {VMMU_MUTANT_CLEAN_UNPAID},
+	},
+	{
+		.races = "R47",
+		.test = {.name = "a look finds nothing while a page becomes dirty",
+			 .threads = 2,
+			 .setup = read_only,
+			 .thread = {clean, write_1},
+			 .watch = world_watch,
+			 .check = all_writes_were_told,
+			 .teardown = world_free},
+		.bound = 2,
+		.long_bound = 3,
+		.mutants = {VMMU_MUTANT_MARK_UNPAID},
 	},
 	{
 		.races = "R47",
