@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one place where a live entry changes. A commit classifies the transition, refuses illegal
- * ones, does all the accounting, hands accessed and dirty state to the host, and notes what
- * is owed to the TLBs in the task's debt.
+ * The one place where a live entry changes, but for dirty flags of small leaves, which clean.c
+ * takes by the table. A commit classifies the transition, refuses illegal ones, does all the
+ * accounting, hands accessed and dirty state to the host, and notes what is owed to the TLBs in the
+ * task's debt.
  *
  *   from \ to   EMPTY   TABLE   LEAF          MMIO
  *   EMPTY       -       link    map           remember

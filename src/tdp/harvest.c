@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading and clearing what the hardware recorded in leaves. */
+/* What the hardware recorded in leaves: bitmaps, and ageing. */
 #include "tdp/harvest.h"
 
 #include "tdp/tdp.h"
@@ -25,9 +25,8 @@ static struct vmmu_sp *current_root(const struct vmmu_vm *vm, unsigned space)
 	return (struct vmmu_sp *)(uintptr_t)atomic_get_acquire(&vm->current_root[space]);
 }
 
-/* Clear bits of a leaf that has one of @wanted, unless somebody replaces it. */
-static void take(struct vmmu_iter *it, struct vmmu_harvest *h, uint64_t wanted, uint64_t clear,
-		 uint64_t set)
+void vmmu_harvest_take(struct vmmu_iter *it, struct vmmu_harvest *h, uint64_t wanted,
+		       uint64_t clear, uint64_t set)
 {
 	while (spte_kind(it->old) == VMMU_KIND_LEAF && (it->old.raw & wanted)) {
 		if (vmmu_commit(it, (vmmu_spte_t){(it->old.raw & ~clear) | set})) {
@@ -62,8 +61,10 @@ static uint64_t age_some(struct vmmu_task *task, struct vmmu_harvest *h, uint64_
 		vmmu_iter_begin(&it, task, root, VMMU_LEVEL_4K,
 				(struct vmmu_gfn_range){{start}, h->range.end});
 		for (; it.valid && seen < ENTRIES_PER_SECTION; vmmu_iter_next(&it), seen++)
-			take(&it, h, vm->fmt.accessed,
-			     vm->fmt.accessed | (VMMU_MUTANT(AGE_CLEANS) ? vm->fmt.dirty : 0), 0);
+			vmmu_harvest_take(&it, h, vm->fmt.accessed,
+					  vm->fmt.accessed |
+						  (VMMU_MUTANT(AGE_CLEANS) ? vm->fmt.dirty : 0),
+					  0);
 		if (it.valid)
 			next = it.gfn.n > start ? it.gfn.n : start;
 	}
@@ -106,152 +107,4 @@ void vmmu_tdp_harvest_accessed(struct vmmu_task *task, struct vmmu_harvest *h)
 		vmmu_section_begin_shared(task);
 		vmmu_section_end_shared(task);
 	}
-}
-
-/* ---- dirty ---- */
-
-/* Frames harvested between two looks at who waits. */
-#define FRAMES_PER_STEP (VMMU_TABLE_ENTRIES * 8u)
-
-/*
- * Most tables have not been used since the last look, and are not looked through. A TABLE entry of
- * the lowest kind tells by its accessed flag, which the first pass makes a mark of our own. The
- * flush after it has every CPU set the flag again before it uses what is below; so whatever becomes
- * dirty once the second pass has looked is found by the next first pass.
- *
- * Tables that are only partly in the range are looked through, and keep their flag.
- */
-static bool is_lowest_table(const struct vmmu_iter *it)
-{
-	return it->level == VMMU_LEVEL_2M && spte_kind(it->old) == VMMU_KIND_TABLE;
-}
-
-static bool tells_use(const struct vmmu_iter *it)
-{
-	return it->task->vm->fmt.dirty && range_holds(it->range, iter_covers(it));
-}
-
-static void mark_used(struct vmmu_task *task, struct vmmu_sp *root, struct vmmu_gfn_range range)
-	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
-{
-	const struct vmmu_fmt *fmt = &task->vm->fmt;
-	struct vmmu_iter it;
-
-	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_2M, range);
-	for (; it.valid; vmmu_iter_next(&it)) {
-		while (is_lowest_table(&it) && tells_use(&it) && (it.old.raw & fmt->accessed)) {
-			if (!vmmu_commit_flags(&it, spte_table_used(fmt, it.old)))
-				continue;
-			if (!VMMU_MUTANT(MARK_UNPAID))
-				vmmu_debt_add(task, task->space, iter_covers(&it));
-		}
-	}
-}
-
-/* False: nothing below can be dirty. */
-static bool take_mark(struct vmmu_iter *it)
-{
-	while (is_lowest_table(it) && (it->old.raw & VMMU_SPTE_USED))
-		if (vmmu_commit_flags(it, (vmmu_spte_t){it->old.raw & ~VMMU_SPTE_USED}))
-			return true;
-	return false;
-}
-
-/* What to take from a leaf, and what it becomes. */
-static void clean_leaf(struct vmmu_iter *it, struct vmmu_harvest *h)
-{
-	const struct vmmu_fmt *fmt = &it->task->vm->fmt;
-
-	if (fmt->dirty)
-		take(it, h, fmt->dirty, fmt->dirty, 0);
-	else
-		take(it, h, fmt->write, fmt->write, fmt->saved_write);
-}
-
-static void clean_table(const struct vmmu_iter *it, struct vmmu_harvest *h)
-{
-	const struct vmmu_vm *vm = it->task->vm;
-	uint64_t wanted = vm->fmt.dirty ? vm->fmt.dirty : vm->fmt.write;
-	const vmmu_spte_slot_t *entries = vm->port->page_map(vm->host, spte_pfn(it->old));
-	struct vmmu_gfn_range part = iter_covers(it);
-
-	if (part.start.n < it->range.start.n)
-		part.start = it->range.start;
-	if (part.end.n > it->range.end.n)
-		part.end = it->range.end;
-	for (vmmu_gfn_t gfn = part.start; gfn.n < part.end.n; gfn.n++) {
-		struct vmmu_iter leaf;
-
-		if (!(spte_get(&entries[gfn.n % VMMU_TABLE_ENTRIES]).raw & wanted))
-			continue;
-		leaf = *it;
-		vmmu_iter_descend(&leaf, gfn);
-		clean_leaf(&leaf, h);
-	}
-}
-
-static void clean_root(struct vmmu_task *task, struct vmmu_sp *root, struct vmmu_harvest *h,
-		       struct vmmu_gfn_range range) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
-{
-	struct vmmu_iter it;
-
-	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_2M, range);
-	for (; it.valid; vmmu_iter_next(&it)) {
-		if (!is_lowest_table(&it))
-			clean_leaf(&it, h);
-		else if (!tells_use(&it) || take_mark(&it))
-			clean_table(&it, h);
-	}
-}
-
-/*
- * All roots of the space: one on its way out still knows what was written by way of it. Faults go
- * on meanwhile; each entry has one winner. Return: first frame not looked at.
- */
-static uint64_t pass_some(struct vmmu_task *task, struct vmmu_harvest *h, uint64_t start,
-			  bool marks) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
-{
-	uint64_t end = h->range.end.n;
-
-	while (start < end) {
-		struct vmmu_gfn_range step = {{start}, {end}};
-
-		step.start = vmmu_tdp_next_used_any(task, step);
-		/* Up to the end of a table: none is cut in two. */
-		start = step.start.n + FRAMES_PER_STEP - step.start.n % VMMU_TABLE_ENTRIES;
-		if (start > end)
-			start = end;
-		step.end.n = start;
-		for (struct vmmu_sp *r = task->vm->roots; r; r = r->root_next) {
-			if (r->role.space != task->space)
-				continue;
-			if (marks)
-				mark_used(task, r, step);
-			else
-				clean_root(task, r, h, step);
-		}
-		if (vmmu_section_wants_pause(task, true))
-			break;
-	}
-	return start;
-}
-
-static void pass(struct vmmu_task *task, struct vmmu_harvest *h, bool marks)
-{
-	uint64_t start = h->range.start.n;
-
-	while (start < h->range.end.n) {
-		vmmu_section_begin_shared(task);
-		start = pass_some(task, h, start, marks);
-		vmmu_section_end_shared(task);
-		if (start < h->range.end.n)
-			vmmu_section_yield(task);
-	}
-}
-
-void vmmu_tdp_harvest_dirty(struct vmmu_task *task, struct vmmu_harvest *h)
-{
-	if (task->vm->fmt.dirty)
-		pass(task, h, true);
-	pass(task, h, false);
 }

@@ -6,6 +6,7 @@
 #include <vmmu/types.h>
 
 #include "base/annotate.h"
+#include "tdp/iter.h"
 
 struct vmmu_task;
 
@@ -17,6 +18,10 @@ struct vmmu_harvest {
 
 /* The frames of a leaf that lie in the range. */
 void vmmu_harvest_add(struct vmmu_harvest *h, struct vmmu_gfn_range leaf);
+
+/* Clear bits of a leaf that has one of @wanted, unless somebody replaces it. */
+void vmmu_harvest_take(struct vmmu_iter *it, struct vmmu_harvest *h, uint64_t wanted,
+		       uint64_t clear, uint64_t set);
 
 /* Of task->space. Context: no locks. */
 void vmmu_tdp_harvest_accessed(struct vmmu_task *task, struct vmmu_harvest *h)
