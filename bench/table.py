@@ -40,7 +40,7 @@ class Line:
         if self.vmmu is not None:
             self.vmmu_text = number(self.vmmu)
         else:
-            self.vmmu_text = 'not yet' if row.vmmu else '-'
+            self.vmmu_text = 'missing' if row.vmmu else '-'
 
 
 def lines(kvm, vmmu):
@@ -94,7 +94,7 @@ def text(kvm, mitigated, vmmu, linux, tracked):
         out.append(f'{"Linux guest":30}{"native":>14}{"KVM npt=1":>14}{"vmmu nested":>14}'
                    f'{"ratio":>8}{"KVM npt=0":>14}{"vmmu shadow":>14}{"ratio":>8}')
         for name, row, nested, shadow in _linux_rows(linux):
-            cells = [number(value) or 'not yet' for value in row]
+            cells = [number(value) or 'missing' for value in row]
             out.append(f'  {name:28}{cells[0]:>14}{cells[1]:>14}{cells[2]:>14}'
                        f'{ratio_text(nested):>8}{cells[3]:>14}{cells[4]:>14}'
                        f'{ratio_text(shadow):>8}')
@@ -136,7 +136,7 @@ def markdown(kvm, mitigated, vmmu, linux, tracked):
                 _markdown_row(['', 'native', 'KVM npt=1', 'vmmu nested', 'ratio', 'KVM npt=0',
                                'vmmu shadow', 'ratio']), '|---|' + '--:|' * 7]
         for name, row, nested, shadow in _linux_rows(linux):
-            cells = [number(value) or 'not yet' for value in row]
+            cells = [number(value) or 'missing' for value in row]
             out.append(_markdown_row([name, *cells[:3], ratio_text(nested).rstrip(' <'),
                                       *cells[3:], ratio_text(shadow).rstrip(' <')]))
     if tracked:

@@ -60,7 +60,9 @@ static const struct argp_option argp_options[] = {
 	 "steps, a tenth of the time), every=N (everything, each N exits)",
 	 2},
 	{"stress", KEY_STRESS, NULL, 0,
-	 "Take translations away all the time while the guest runs: ranges, a slot, everything", 2},
+	 "Take translations away all the time while the guest runs: ranges, a slot, everything; "
+	 "log and count what it writes now and then",
+	 2},
 	{"resident", KEY_RESIDENT, "PERCENT", 0,
 	 "Keep only this share of the guest's memory in host frames, 10% to 100% (default); cold "
 	 "pages are compressed, and brought back when they are needed. In 4K pages; not with "

@@ -153,6 +153,11 @@ def cpus_boot(name, arguments, is_long=False, guest="linux"):
         checks["memory was withdrawn, and processors interrupted for it"] = lambda boot, _: (
             boot.get("stress.steps") > 20 and boot.get("flushes.remote") > 20
         )
+        checks["what was written was logged and counted meanwhile"] = lambda boot, _: (
+            boot.get("stress.logs") > 1
+            and boot.get("stress.looks") > 10
+            and boot.get("stress.dirty_pages") > 100
+        )
     arguments = ["--guest", guest, "--cpus", str(CPUS), *arguments]
     return (name, [*arguments, "--append", f"vmmu.token={token}"], checks, is_long)
 

@@ -116,6 +116,7 @@ struct vmmu_vm {
 			     * one more while anything is tracked. 0: faults need not ask */
 	struct vmmu_frames frames[VMMU_SPACES_MAX];
 	struct vmmu_framemap logs[VMMU_SPACES_MAX]; /* slot/dirty.h */
+	vmmu_atomic_t log_begins; /* a slot is about to log: its huge leaves are being split */
 	struct vmmu_shades shades;
 	struct vmmu_page_log *frame_pages; /* mmu lock, exclusive */
 	struct vmmu_sp *roots;             /* mmu lock, exclusive: valid and invalid */

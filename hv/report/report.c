@@ -99,6 +99,9 @@ static struct vcpu_counts counts_sum(const struct guest *guest)
 		sum.msr_writes_unknown += counts->msr_writes_unknown;
 		sum.ports_refused += counts->ports_refused;
 		sum.stress_steps += counts->stress_steps;
+		sum.log_starts += counts->log_starts;
+		sum.log_looks += counts->log_looks;
+		sum.log_pages += counts->log_pages;
 		sum.audit_runs += counts->audit_runs + guest->vcpus[i]->audit.rounds;
 	}
 	return sum;
@@ -118,8 +121,12 @@ static void report_guest(const struct guest *guest)
 	value("memory.guest_bytes", guest->memory.frames * FRAME_BYTES);
 	value("audit.runs", sum.audit_runs);
 	value("audit.findings", guest->audit_findings);
-	if (guest->options.stress)
+	if (guest->options.stress) {
 		value("stress.steps", sum.stress_steps);
+		value("stress.logs", sum.log_starts);
+		value("stress.looks", sum.log_looks);
+		value("stress.dirty_pages", sum.log_pages);
+	}
 	value("tsc.guest_entry", guest->vcpus[0]->tsc_entry);
 	value("tsc.guest_end", guest->vcpus[0]->tsc_end);
 }

@@ -108,6 +108,7 @@ struct vcpu_counts {
 	uint64_t ports_refused;
 	uint64_t audit_runs;
 	uint64_t stress_steps;
+	uint64_t log_starts, log_looks, log_pages; /* stress: of the dirty log */
 };
 
 /* What some vCPUs have to do between an exit and the entry that follows, most have nothing. */

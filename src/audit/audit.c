@@ -71,6 +71,15 @@ static bool withdrawn_meets(const struct vmmu_withdrawn *w, uint64_t start, uint
 	return w->active && start < w->end && w->start < end;
 }
 
+/* A slot that begins to log has huge leaves until they are split, after it was published. */
+static bool may_be_huge(const struct vmmu_vm *vm, const struct vmmu_slot *slot,
+			const struct vmmu_iter *at)
+{
+	if (at->level == VMMU_LEVEL_4K || vmmu_slot_level(slot, at->gfn, at->level) == at->level)
+		return true;
+	return (slot->flags & VMMU_SLOT_LOG) && atomic_get(&vm->log_begins);
+}
+
 void vmmu_audit_leaf(struct vmmu_auditor *a, unsigned space, const struct vmmu_iter *at)
 {
 	const struct vmmu_vm *vm = a->vm;
@@ -88,8 +97,7 @@ void vmmu_audit_leaf(struct vmmu_auditor *a, unsigned space, const struct vmmu_i
 		vmmu_audit_entry(a, 1, "a leaf maps frames that no single slot holds", at);
 		return;
 	}
-	if (at->level > vm->config.max_leaf ||
-	    (at->level > VMMU_LEVEL_4K && vmmu_slot_level(slot, at->gfn, at->level) < at->level))
+	if (at->level > vm->config.max_leaf || !may_be_huge(vm, slot, at))
 		vmmu_audit_entry(a, 1, "a leaf is larger than slot or configuration allow", at);
 	if (spte_access(&vm->fmt, at->old) & VMMU_ACCESS_WRITE & ~vmmu_slot_access(slot))
 		vmmu_audit_entry(a, 1, "a leaf grants more than its slot", at);
