@@ -32,6 +32,8 @@ OPERATIONS = {
     'fault.map2m.one': ('touch', 'touch_write+5', 128, 'huge=off prefill=on'),
     'fault.map2m.one.2m': ('touch', 'touch_write+5', 128, 'huge=on prefill=on'),
     'fault.2m.write': ('touch', 'touch_write', 8, 'huge=on prefill=on'),
+    'dirty.all': ('dirty', 'measure_harvest_all', 16384, 'huge=off prefill=on hostport=on'),
+    'dirty.none': ('dirty', 'measure_harvest_none', 1, 'huge=off prefill=on hostport=on'),
     'slots.add': ('slots', 'measure_slot_add', 1, 'huge=off prefill=on hostport=on'),
     'slots.delete.4k': ('slots', 'measure_data_delete', 131072,
                         'huge=off prefill=on hostport=on'),

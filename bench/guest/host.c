@@ -70,6 +70,21 @@ static void put_touched(const char *set, const char *operation, uint64_t pages)
 	put_result(set, operation, touch_write(WINDOW, pages, PAGE_BYTES), pages);
 }
 
+__attribute__((noinline)) static void measure_harvest(const char *operation)
+{
+	put_host("dirty", operation, HOST_DIRTY_HARVEST);
+}
+
+__attribute__((noinline)) static void measure_harvest_none(void)
+{
+	measure_harvest("harvest.none");
+}
+
+__attribute__((noinline)) static void measure_harvest_all(void)
+{
+	measure_harvest("harvest.all");
+}
+
 void bench_dirty(void)
 {
 	if (!host_is_there() || host_do(HOST_DIRTY_HARVEST) == HOST_LACKS)
@@ -79,10 +94,10 @@ void bench_dirty(void)
 	put_host("dirty", "enable", HOST_DIRTY_ENABLE);
 	put_touched("dirty", "touch.logged", DIRTY_PAGES);
 	put_touched("dirty", "touch.again", DIRTY_PAGES);
-	put_host("dirty", "harvest.all", HOST_DIRTY_HARVEST);
-	put_host("dirty", "harvest.none", HOST_DIRTY_HARVEST);
+	measure_harvest_all();
+	measure_harvest_none();
 	put_touched("dirty", "touch.16", FEW_PAGES);
-	put_host("dirty", "harvest.16", HOST_DIRTY_HARVEST);
+	measure_harvest("harvest.16");
 	put_host("dirty", "disable", HOST_DIRTY_DISABLE);
 	put_touched("dirty", "touch.after", DIRTY_PAGES);
 }

@@ -78,23 +78,44 @@ static unsigned count_bits(uint64_t bits)
 	return (unsigned)(bits * UINT64_C(0x0101010101010101) >> 56);
 }
 
+/* Cells that lie side by side, up to the end of the range or of their page. NULL: none are there.
+ */
+static vmmu_atomic_t *cells_from(const struct vmmu_vm *vm, unsigned space, uint64_t first,
+				 struct vmmu_gfn_range range, uint64_t *count)
+{
+	uint64_t cell = first / CELL_FRAMES;
+	uint64_t end = (range.end.n + CELL_FRAMES - 1) / CELL_FRAMES;
+	uint64_t page = VMMU_FRAMEMAP_ENTRIES - cell % VMMU_FRAMEMAP_ENTRIES;
+
+	*count = end - cell < page ? end - cell : page;
+	return cell_of(vm, space, first);
+}
+
+/* Take what a cell holds for frames of the range; @first is the cell's. Most hold nothing: a call
+ * of its own. */
+static __attribute__((noinline)) uint64_t take_cell(vmmu_atomic_t *cell, uint64_t first,
+						    struct vmmu_gfn_range range, uint64_t *bitmap)
+{
+	uint64_t bits = bits_of(first, range);
+
+	bits &= atomic_clear(cell, VMMU_MUTANT(LOG_WHOLE_CELLS) ? UINT64_MAX : bits);
+	if (bitmap && bits)
+		bits_out(bitmap, range.start.n, first, bits);
+	return count_bits(bits);
+}
+
 uint64_t vmmu_dirty_take(const struct vmmu_vm *vm, unsigned space, struct vmmu_gfn_range range,
 			 uint64_t *bitmap)
 {
-	uint64_t count = 0;
+	uint64_t first = first_cell(range), found = 0, count;
 
-	for (uint64_t n = first_cell(range); n < range.end.n; n += CELL_FRAMES) {
-		vmmu_atomic_t *cell = cell_of(vm, space, n);
-		uint64_t bits;
+	for (; first < range.end.n; first += count * CELL_FRAMES) {
+		vmmu_atomic_t *cells = cells_from(vm, space, first, range, &count);
 
-		if (!cell || !(atomic_get(cell) & bits_of(n, range)))
-			continue;
-		bits = atomic_clear(cell,
-				    VMMU_MUTANT(LOG_WHOLE_CELLS) ? UINT64_MAX : bits_of(n, range));
-		bits &= bits_of(n, range);
-		count += count_bits(bits);
-		if (bitmap)
-			bits_out(bitmap, range.start.n, n, bits);
+		for (uint64_t i = 0; cells && i < count; i++)
+			if (atomic_get(&cells[i]))
+				found += take_cell(&cells[i], first + i * CELL_FRAMES, range,
+						   bitmap);
 	}
-	return count;
+	return found;
 }

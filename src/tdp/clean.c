@@ -29,21 +29,34 @@ static bool tells_use(const struct vmmu_iter *it)
 	return it->task->vm->fmt.dirty && range_holds(it->range, iter_covers(it));
 }
 
-static void mark_used(struct vmmu_task *task, struct vmmu_sp *root, struct vmmu_gfn_range range)
+/* Return: the second pass may find something. */
+static bool mark_entry(struct vmmu_iter *it) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+{
+	const struct vmmu_fmt *fmt = &it->task->vm->fmt;
+
+	if (!is_lowest_table(it))
+		return spte_kind(it->old) == VMMU_KIND_LEAF;
+	if (!tells_use(it))
+		return true;
+	while (is_lowest_table(it) && (it->old.raw & fmt->accessed)) {
+		if (!vmmu_commit_flags(it, spte_table_used(fmt, it->old)))
+			continue;
+		if (!VMMU_MUTANT(MARK_UNPAID))
+			vmmu_debt_add(it->task, it->task->space, iter_covers(it));
+	}
+	return (it->old.raw & VMMU_SPTE_USED) || !is_lowest_table(it);
+}
+
+static bool mark_used(struct vmmu_task *task, struct vmmu_sp *root, struct vmmu_gfn_range range)
 	VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
-	const struct vmmu_fmt *fmt = &task->vm->fmt;
 	struct vmmu_iter it;
+	bool any = false;
 
 	vmmu_iter_begin(&it, task, root, VMMU_LEVEL_2M, range);
-	for (; it.valid; vmmu_iter_next(&it)) {
-		while (is_lowest_table(&it) && tells_use(&it) && (it.old.raw & fmt->accessed)) {
-			if (!vmmu_commit_flags(&it, spte_table_used(fmt, it.old)))
-				continue;
-			if (!VMMU_MUTANT(MARK_UNPAID))
-				vmmu_debt_add(task, task->space, iter_covers(&it));
-		}
-	}
+	for (; it.valid; vmmu_iter_next(&it))
+		any |= mark_entry(&it);
+	return any;
 }
 
 /* False: nothing below can be dirty. */
@@ -74,53 +87,88 @@ static void clean_huge(struct vmmu_iter *it, struct vmmu_harvest *h)
 struct run {
 	struct vmmu_task *task;
 	struct vmmu_harvest *h;
-	struct vmmu_gfn_range frames;
-	vmmu_pfn_t pfn; /* of the first */
+	uint64_t count;
+	vmmu_pfn_t first; /* host frame of the first; kept for those who listen only */
 };
 
-static void run_tell(const struct run *run)
+/* They end before @end. */
+static void run_tell(struct run *run, uint64_t end)
 {
-	const struct vmmu_vm *vm = run->task->vm;
+	struct vmmu_task *task = run->task;
+	struct vmmu_gfn_range frames = {{end - run->count}, {end}};
 
-	vmmu_harvest_add(run->h, run->frames);
-	if (vm_hears_dirty(vm) && run->frames.start.n < run->frames.end.n &&
-	    !VMMU_MUTANT(LOSE_DIRTY))
-		vmmu_dirty_told(vm, run->task->space, run->frames, run->pfn);
+	vmmu_harvest_add(run->h, frames);
+	if (vm_hears_dirty(task->vm) && !VMMU_MUTANT(LOSE_DIRTY))
+		vmmu_dirty_told(task->vm, task->space, frames, run->first);
+	run->count = 0;
 }
 
-static void run_add(struct run *run, vmmu_gfn_t gfn, vmmu_pfn_t pfn)
+/* Somebody listens to changes of single leaves, or wants host frames, which follow upon each other.
+ */
+static void run_watch(struct run *run, uint64_t n, vmmu_spte_t old, vmmu_spte_t to)
 {
-	uint64_t count = run->frames.end.n - run->frames.start.n;
+	trace(run->task, VMMU_TRACE_ENTRY, VMMU_LEVEL_4K, n, old.raw, to.raw);
+	if (run->count && spte_pfn(old).n != run->first.n + run->count)
+		run_tell(run, n);
+	if (!run->count)
+		run->first = spte_pfn(old);
+}
 
-	/* Host frames are of interest to the port only. */
-	if (gfn.n != run->frames.end.n ||
-	    (pfn.n != run->pfn.n + count && run->task->vm->port->page_dirty)) {
-		run_tell(run);
-		run->frames.start = gfn;
-		run->pfn = pfn;
-	}
-	run->frames.end.n = gfn.n + 1;
+/* What makes an entry a dirty leaf, and what the leaf becomes. */
+struct cleaning {
+	uint64_t mask, dirty_leaf, taken, added;
+};
+
+static struct cleaning cleaning_of(const struct vmmu_fmt *fmt)
+{
+	uint64_t wanted = wanted_of(fmt);
+
+	return (struct cleaning){
+		.mask = wanted | VMMU_SPTE_KIND_MASK,
+		.dirty_leaf = wanted | (uint64_t)VMMU_KIND_LEAF << VMMU_SPTE_KIND_SHIFT,
+		.taken = wanted,
+		.added = fmt->saved_write,
+	};
+}
+
+/* False: it is no dirty leaf, or somebody else was faster. */
+static inline bool clean_one(vmmu_spte_slot_t *slot, const struct cleaning *c, vmmu_spte_t *old,
+			     vmmu_spte_t *to)
+{
+	*old = spte_get(slot);
+	do {
+		if ((old->raw & c->mask) != c->dirty_leaf)
+			return false;
+		to->raw = (old->raw & ~c->taken) | c->added;
+	} while (!atomic_cas(&slot->raw, &old->raw, to->raw));
+	return true;
 }
 
 /*
- * A leaf of a lowest table, where most of the work is: as vmmu_commit() has it, but what is owed
- * and told is done for many at once. Return: it was dirty, and this thread has cleaned it; *@old is
- * what it was.
+ * Leaves of a lowest table, where most of the work is: as vmmu_commit() has it, but what is owed
+ * and told is done for many at once. A call of its own, so that the loop has registers.
  */
-static bool clean_entry(struct vmmu_task *task, vmmu_spte_slot_t *slot, vmmu_gfn_t gfn,
-			vmmu_spte_t *old)
+static __attribute__((noinline)) void clean_entries(struct run *run, vmmu_spte_slot_t *entries,
+						    struct vmmu_gfn_range part)
 {
-	const struct vmmu_fmt *fmt = &task->vm->fmt;
-	uint64_t wanted = wanted_of(fmt), to;
+	const struct vmmu_vm *vm = run->task->vm;
+	const struct cleaning cleaning = cleaning_of(&vm->fmt);
+	bool watched = vm->port->page_dirty || vm->port->trace;
+	uint64_t base = part.start.n - part.start.n % VMMU_TABLE_ENTRIES;
 
-	*old = spte_get(slot);
-	do {
-		if (!(old->raw & wanted) || spte_kind(*old) != VMMU_KIND_LEAF)
-			return false;
-		to = (old->raw & ~wanted) | fmt->saved_write;
-	} while (!atomic_cas(&slot->raw, &old->raw, to));
-	trace(task, VMMU_TRACE_ENTRY, VMMU_LEVEL_4K, gfn.n, old->raw, to);
-	return true;
+	for (uint64_t i = part.start.n - base; i < part.end.n - base; i++) {
+		vmmu_spte_t old, to;
+
+		if (clean_one(&entries[i], &cleaning, &old, &to)) {
+			if (VMMU_UNLIKELY(watched))
+				run_watch(run, base + i, old, to);
+			run->count++;
+		} else if (run->count) {
+			run_tell(run, base + i);
+		}
+	}
+	if (run->count)
+		run_tell(run, part.end.n);
 }
 
 static struct vmmu_gfn_range covered_part(const struct vmmu_iter *it)
@@ -142,14 +190,11 @@ static void clean_table(const struct vmmu_iter *it, struct vmmu_harvest *h)
 	vmmu_spte_slot_t *entries = port->page_map(task->vm->host, table);
 	struct vmmu_gfn_range part = covered_part(it);
 	struct run run = {.task = task, .h = h};
-	vmmu_spte_t old;
+	uint64_t before = h->count;
 
-	for (vmmu_gfn_t gfn = part.start; gfn.n < part.end.n; gfn.n++)
-		if (clean_entry(task, &entries[gfn.n % VMMU_TABLE_ENTRIES], gfn, &old))
-			run_add(&run, gfn, spte_pfn(old));
-	if (run.frames.start.n == run.frames.end.n)
+	clean_entries(&run, entries, part);
+	if (h->count == before)
 		return;
-	run_tell(&run);
 	/* A CPU that holds one as dirty would not record the next write. */
 	if (!VMMU_MUTANT(CLEAN_UNPAID))
 		vmmu_debt_add(task, task->space, part);
@@ -173,12 +218,15 @@ static void clean_root(struct vmmu_task *task, struct vmmu_sp *root, struct vmmu
 	}
 }
 
+enum pass { PASS_MARK, PASS_CLEAN };
+
 /*
  * All roots of the space: one on its way out still knows what was written by way of it. Faults go
- * on meanwhile; each entry has one winner. Return: first frame not looked at.
+ * on meanwhile; each entry has one winner. @any: set if PASS_CLEAN may find something.
+ * Return: first frame not looked at.
  */
 static uint64_t pass_some(struct vmmu_task *task, struct vmmu_harvest *h, uint64_t start,
-			  bool marks) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
+			  enum pass pass, bool *any) VMMU_REQUIRES_SHARED(vmmu_mmu_lock)
 {
 	uint64_t end = h->range.end.n;
 
@@ -194,8 +242,8 @@ static uint64_t pass_some(struct vmmu_task *task, struct vmmu_harvest *h, uint64
 		for (struct vmmu_sp *r = task->vm->roots; r; r = r->root_next) {
 			if (r->role.space != task->space)
 				continue;
-			if (marks)
-				mark_used(task, r, step);
+			if (pass == PASS_MARK)
+				*any |= mark_used(task, r, step);
 			else
 				clean_root(task, r, h, step);
 		}
@@ -205,22 +253,23 @@ static uint64_t pass_some(struct vmmu_task *task, struct vmmu_harvest *h, uint64
 	return start;
 }
 
-static void pass(struct vmmu_task *task, struct vmmu_harvest *h, bool marks)
+static bool pass_all(struct vmmu_task *task, struct vmmu_harvest *h, enum pass pass)
 {
 	uint64_t start = h->range.start.n;
+	bool any = false;
 
 	while (start < h->range.end.n) {
 		vmmu_section_begin_shared(task);
-		start = pass_some(task, h, start, marks);
+		start = pass_some(task, h, start, pass, &any);
 		vmmu_section_end_shared(task);
 		if (start < h->range.end.n)
 			vmmu_section_yield(task);
 	}
+	return any;
 }
 
 void vmmu_tdp_harvest_dirty(struct vmmu_task *task, struct vmmu_harvest *h)
 {
-	if (task->vm->fmt.dirty)
-		pass(task, h, true);
-	pass(task, h, false);
+	if (!task->vm->fmt.dirty || pass_all(task, h, PASS_MARK))
+		(void)pass_all(task, h, PASS_CLEAN);
 }
