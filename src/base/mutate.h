@@ -139,6 +139,9 @@
 	X(FRAME_UNLOCKED, "what concerns one frame is decided without its lock bit")               \
 	X(LOG_HASTY, "a look does not wait for those who took leaves away")                        \
 	X(LOG_EARLY, "what the library writes in guest tables is logged before it is there")       \
+	X(LOG_UNSETTLED, "a look tells of writes that CPUs are still about to make")               \
+	X(LOG_DISCARDS, "what CPUs are about to write when a log begins is forgotten")             \
+	X(LOG_DROPS, "what is logged while a look takes is dropped")                               \
 	X(LOCK_SILENT, "who lets the lock go wakes nobody")                                        \
 	X(LOCK_BARGES, "a reader takes the lock beside a writer")                                  \
 	X(WRITTEN_BESIDE, "what the guest wrote is dropped beside faults that fill")               \

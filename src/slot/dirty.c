@@ -69,6 +69,18 @@ static void bits_out(uint64_t *bitmap, uint64_t start, uint64_t first, uint64_t 
 		bitmap[first / 64 + 1] |= bits >> (64 - first % 64);
 }
 
+/* Bits of a cell are taken, and those that come meanwhile are not lost. */
+static uint64_t take_bits(vmmu_atomic_t *cell, uint64_t bits)
+{
+	uint64_t seen;
+
+	if (!VMMU_MUTANT(LOG_DROPS))
+		return atomic_clear(cell, bits);
+	seen = atomic_get(cell);
+	atomic_put(cell, seen & ~bits);
+	return seen;
+}
+
 /* Without the instruction, which older CPUs lack, and without the compiler's own function. */
 static unsigned count_bits(uint64_t bits)
 {
@@ -89,8 +101,8 @@ uint64_t vmmu_dirty_take(const struct vmmu_vm *vm, unsigned space, struct vmmu_g
 
 		if (!cell || !(atomic_get(cell) & bits_of(n, range)))
 			continue;
-		bits = atomic_clear(cell,
-				    VMMU_MUTANT(LOG_WHOLE_CELLS) ? UINT64_MAX : bits_of(n, range));
+		bits = take_bits(cell,
+				 VMMU_MUTANT(LOG_WHOLE_CELLS) ? UINT64_MAX : bits_of(n, range));
 		bits &= bits_of(n, range);
 		count += count_bits(bits);
 		if (bitmap)
