@@ -138,7 +138,7 @@
 	X(MOVED_FORGETS, "a vCPU that moved to another CPU does not flush there")                  \
 	X(FRAME_UNLOCKED, "what concerns one frame is decided without its lock bit")               \
 	X(LOG_HASTY, "a look does not wait for those who took leaves away")                        \
-	X(LOG_EARLY, "what the library writes in guest tables is logged before it is there")       \
+	X(LOG_MARKS, "accessed and dirty bits that the library sets are not logged")               \
 	X(LOG_UNSETTLED, "a look tells of writes that CPUs are still about to make")               \
 	X(LOG_DISCARDS, "what CPUs are about to write when a log begins is forgotten")             \
 	X(LOG_DROPS, "what is logged while a look takes is dropped")                               \
