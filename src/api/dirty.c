@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The dirty log. A look takes the dirty flags from the leaves, which writes them into the cells of
- * slot/dirty.h, waits for those who may have taken a leaf away and not told the cells yet, and then
- * takes what the cells hold.
+ * slot/dirty.h, waits for those who may have taken a leaf away and not told the cells yet, takes
+ * what the cells hold, and waits for those who have told them and not flushed yet:
+ *
+ *   vCPU                 | a thread that zaps     | look
+ *   sets dirty in a leaf |                        |
+ *                        | takes the leaf, tells  |
+ *                        |                        | takes what was told
+ *   stores               |                        |
+ *                        | flush: it has landed   | returns; the caller copies the page
+ *
+ * Who copied before the store would never hear of it again.
  */
 #include <vmmu/dirty.h>
 
@@ -49,21 +58,35 @@ void vmmu_log_end(struct vmmu_vm *vm)
 	(void)atomic_plus(&vm->logging, (uint64_t)-1);
 }
 
-/*
- * Dirty flags go into the cells. Whoever took a leaf away in a section that began before has told
- * them when this returns.
- */
-static void collect(struct vmmu_task *task, struct vmmu_gfn_range range, bool everything)
+/* Whoever took a leaf away in a section that began before has told the cells, and has flushed. */
+static void wait_for_sections(struct vmmu_task *task)
+{
+	vmmu_section_begin(task);
+	vmmu_section_end(task);
+}
+
+/* The leaves' dirty flags go into the cells. */
+static void collect(struct vmmu_task *task, struct vmmu_gfn_range range)
 {
 	struct vmmu_harvest h = {.range = range};
 
 	vmmu_collect_dirty(task, &h);
-	if (VMMU_MUTANT(LOG_HASTY))
-		return;
+}
+
+/*
+ * What is forgotten here comes before the flush: it has landed when the flush is over, and the call
+ * has not returned. CPUs may still write by way of huge leaves that are split now, too.
+ */
+static void forget_until_now(struct vmmu_task *task, struct vmmu_gfn_range range)
+{
+	if (!VMMU_MUTANT(LOG_DISCARDS))
+		(void)vmmu_dirty_take(task->vm, task->space, range, NULL);
 	vmmu_section_begin(task);
-	if (everything && !VMMU_MUTANT(LOG_UNFLUSHED))
+	if (!VMMU_MUTANT(LOG_UNFLUSHED))
 		vmmu_debt_add(task, task->space, range);
 	vmmu_section_end(task);
+	if (VMMU_MUTANT(LOG_DISCARDS))
+		(void)vmmu_dirty_take(task->vm, task->space, range, NULL);
 }
 
 void vmmu_log_begin(struct vmmu_vm *vm, unsigned space, struct vmmu_gfn_range range)
@@ -75,9 +98,8 @@ void vmmu_log_begin(struct vmmu_vm *vm, unsigned space, struct vmmu_gfn_range ra
 	task.space = space;
 	if (!VMMU_MUTANT(LOG_KEEPS_HUGE))
 		vmmu_split_huge(&task, range);
-	/* CPUs may still write by way of huge leaves that are split now. */
-	collect(&task, range, true);
-	(void)vmmu_dirty_take(vm, space, range, NULL);
+	collect(&task, range);
+	forget_until_now(&task, range);
 	vmmu_cache_drain(vm, &cache);
 	vmmu_table_collect(vm);
 }
@@ -112,9 +134,13 @@ static enum vmmu_error look(struct vmmu_task *task, const struct vmmu_slot_part 
 		return error;
 	if (VMMU_MUTANT(LOG_TAKES_FIRST))
 		found = vmmu_dirty_take(task->vm, part->space, range, bitmap);
-	collect(task, range, false);
+	collect(task, range);
+	if (!VMMU_MUTANT(LOG_HASTY))
+		wait_for_sections(task);
 	if (!VMMU_MUTANT(LOG_TAKES_FIRST))
 		found = vmmu_dirty_take(task->vm, part->space, range, bitmap);
+	if (found && !VMMU_MUTANT(LOG_UNSETTLED))
+		wait_for_sections(task);
 	if (count)
 		*count = found;
 	return VMMU_OK;
@@ -144,7 +170,8 @@ enum vmmu_error vmmu_dirty_mark(struct vmmu_vm *vm, unsigned space, struct vmmu_
 		return VMMU_EINVAL;
 	if (range.end.n > vm->gfn_end.n)
 		range.end = vm->gfn_end;
-	if (atomic_get_ordered(&vm->logging) && range.start.n < range.end.n)
+	/* A full barrier between what the host wrote and the cells, as in vmmu_guest_written(). */
+	if (atomic_plus(&vm->logging, 0) && range.start.n < range.end.n)
 		vmmu_dirty_set(vm, space, range);
 	return VMMU_OK;
 }

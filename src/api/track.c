@@ -296,12 +296,15 @@ static void mirror_write(struct vmmu_task *task, unsigned space, vmmu_gpa_t gpa,
 		vmmu_frames_written(task, space, gpa, bytes);
 }
 
-/* It has landed. */
-static void log_write(const struct vmmu_vm *vm, unsigned space, vmmu_gpa_t gpa, uint64_t bytes)
+/*
+ * A full barrier between the bytes and the cells: where a cell says already that the frame was
+ * written, whoever takes that, and copies the page, reads the bytes.
+ */
+static void log_write(struct vmmu_vm *vm, unsigned space, vmmu_gpa_t gpa, uint64_t bytes)
 {
 	struct vmmu_gfn_range range = {vmmu_gpa_to_gfn(gpa), {0}};
 
-	if (!bytes || !atomic_get_ordered(&vm->logging) || VMMU_MUTANT(LOG_DEAF))
+	if (!bytes || !atomic_plus(&vm->logging, 0) || VMMU_MUTANT(LOG_DEAF))
 		return;
 	range.end.n = vmmu_gpa_to_gfn((vmmu_gpa_t){gpa.addr + bytes - 1}).n + 1;
 	vmmu_dirty_set(vm, space, range);

@@ -140,7 +140,10 @@
 	X(FRAME_UNLOCKED, "what concerns one frame is decided without its lock bit")               \
 	X(MARK_UNPAID, "no flush follows when tables are marked as used")                          \
 	X(LOG_HASTY, "a look does not wait for those who took leaves away")                        \
-	X(LOG_EARLY, "what the library writes in guest tables is logged before it is there")       \
+	X(LOG_MARKS, "accessed and dirty bits that the library sets are not logged")               \
+	X(LOG_UNSETTLED, "a look tells of writes that CPUs are still about to make")               \
+	X(LOG_DISCARDS, "what CPUs are about to write when a log begins is forgotten")             \
+	X(LOG_DROPS, "what is logged while a look takes is dropped")                               \
 	X(LOCK_SILENT, "who lets the lock go wakes nobody")                                        \
 	X(LOCK_BARGES, "a reader takes the lock beside a writer")                                  \
 	X(WRITTEN_BESIDE, "what the guest wrote is dropped beside faults that fill")               \

@@ -69,6 +69,18 @@ static void bits_out(uint64_t *bitmap, uint64_t start, uint64_t first, uint64_t 
 		bitmap[first / 64 + 1] |= bits >> (64 - first % 64);
 }
 
+/* Bits of a cell are taken, and those that come meanwhile are not lost. */
+static uint64_t take_bits(vmmu_atomic_t *cell, uint64_t bits)
+{
+	uint64_t seen;
+
+	if (!VMMU_MUTANT(LOG_DROPS))
+		return atomic_clear(cell, bits);
+	seen = atomic_get(cell);
+	atomic_put(cell, seen & ~bits);
+	return seen;
+}
+
 /* Without the instruction, which older CPUs lack, and without the compiler's own function. */
 static unsigned count_bits(uint64_t bits)
 {
@@ -98,7 +110,7 @@ static __attribute__((noinline)) uint64_t take_cell(vmmu_atomic_t *cell, uint64_
 {
 	uint64_t bits = bits_of(first, range);
 
-	bits &= atomic_clear(cell, VMMU_MUTANT(LOG_WHOLE_CELLS) ? UINT64_MAX : bits);
+	bits &= take_bits(cell, VMMU_MUTANT(LOG_WHOLE_CELLS) ? UINT64_MAX : bits);
 	if (bitmap && bits)
 		bits_out(bitmap, range.start.n, first, bits);
 	return count_bits(bits);

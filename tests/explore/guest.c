@@ -8,6 +8,7 @@
 
 #include <vmmu/harvest.h>
 
+#include "migrator.h"
 #include "vm.h"
 
 struct guest guest;
@@ -142,6 +143,17 @@ void guest_name_pages(void)
 				      page);
 }
 
+uint64_t guest_gfn_of(uint64_t pfn)
+{
+	for (uint64_t gfn = 0; gfn < GUEST_FRAMES; gfn++)
+		if (sim_host_query(guest.svm->machine, (sim_hpage_t){gfn}).pfn.n == pfn)
+			return gfn;
+	/* In one run. */
+	if (guest.options.huge)
+		pfn -= sim_host_query(guest.svm->machine, (sim_hpage_t){GUEST_HUGE}).pfn.n;
+	return guest.options.huge && pfn < GUEST_HUGE_COUNT ? GUEST_HUGE + pfn : UINT64_MAX;
+}
+
 void guest_put(uint64_t frame, unsigned index, uint64_t entry)
 {
 	sim_host_write(guest.svm->machine, (sim_hpage_t){frame}, 8u * index, entry);
@@ -162,6 +174,8 @@ static void build_tables(void)
 	}
 	for (unsigned i = 0; i < GUEST_FRAMES; i++)
 		guest_put(GUEST_WINDOW_PT, i, guest_entry(i));
+	if (guest.options.huge)
+		guest_put(GUEST_PD, 3, guest_entry(GUEST_HUGE) | GUEST_LARGE);
 }
 
 static void start_cpus(void)
@@ -205,32 +219,42 @@ void guest_new(const struct guest_options *options)
 {
 	struct shadow_options shadow = {
 		.machine = {.seed = 11,
-			    .frame_count = 512,
-			    .host_page_count = GUEST_FRAMES,
+			    .frame_count = options->huge ? 2560 : 512,
+			    .host_page_count =
+				    options->huge ? GUEST_HUGE + GUEST_HUGE_COUNT : GUEST_FRAMES,
 			    .cpu_count = options->vcpus,
 			    .tlb_count = 16,
 			    .psc_count = 16,
 			    .frames_in_order = true,
 			    .mode = SIM_CPU_ALWAYS_STALE},
 		.prefetch = options->prefetch ? options->prefetch : 1,
-		.max_leaf = VMMU_LEVEL_4K,
+		.max_leaf = options->huge ? VMMU_LEVEL_2M : VMMU_LEVEL_4K,
 	};
 	struct shadow_slot low = {.count = GUEST_FAR};
+	struct shadow_slot huge = {
+		.gfn = GUEST_HUGE, .host = GUEST_HUGE, .count = GUEST_HUGE_COUNT};
 	struct shadow_slot far = {
 		.gfn = GUEST_FAR, .host = GUEST_FAR, .count = GUEST_FRAMES - GUEST_FAR};
 
 	memset(&guest, 0, sizeof(guest));
+	migrator_new(&(struct migrator_options){.vm = NULL});
 	guest.options = *options;
 	guest.fail_at = world_fail_at;
 	guest.svm = shadow_vm_new(&shadow, options->vcpus);
 	world_need(
 		sim_host_populate(guest.svm->machine, (sim_hpage_t){0}, GUEST_FRAMES, SIM_LEVEL_4K),
 		"host memory");
+	if (options->huge)
+		world_need(sim_host_populate(guest.svm->machine, (sim_hpage_t){GUEST_HUGE},
+					     GUEST_HUGE_COUNT, SIM_LEVEL_2M),
+			   "a huge host page");
 	take_port(guest.svm);
 	guest_name_pages();
 	build_tables();
 	world_need(shadow_slot_create(guest.svm, 0, &low) == VMMU_OK, "a slot");
 	world_need(shadow_slot_create(guest.svm, 1, &far) == VMMU_OK, "a slot");
+	if (options->huge)
+		world_need(shadow_slot_create(guest.svm, 2, &huge) == VMMU_OK, "a slot");
 	if (options->quota)
 		guest.svm->vm->shades.quota = options->quota;
 	start_cpus();

@@ -34,6 +34,8 @@ enum {
 	GUEST_FAR = 28,
 	GUEST_FRAMES = 32,
 	GUEST_HOLE = 100,
+	GUEST_HUGE = 512, /* with guest_options.huge: slot 2, a huge page of guest and host */
+	GUEST_HUGE_COUNT = 512,
 };
 
 /* Each of the two directories maps two megabytes an entry. */
@@ -44,6 +46,7 @@ enum {
 
 #define GUEST_RW                                                                                   \
 	(LINEAR_PRESENT | LINEAR_WRITABLE | LINEAR_USER_PAGE | LINEAR_ACCESSED | LINEAR_DIRTY)
+#define GUEST_LARGE (UINT64_C(1) << 7) /* of a directory: the page itself */
 /* Never used: the first access sets accessed, the first write dirty. */
 #define GUEST_FRESH (LINEAR_PRESENT | LINEAR_WRITABLE | LINEAR_USER_PAGE)
 
@@ -52,6 +55,7 @@ struct guest_options {
 	unsigned prefetch; /* 0: 1 */
 	unsigned quota;    /* of tables; 0: plenty */
 	bool apart;        /* vCPU 1 is in the other address space */
+	bool huge;         /* a huge page at GUEST_REGION(3) */
 	bool long_way;     /* keys without CR0.WP: each fault walks all of the guest's tables */
 	bool builtin_locks;
 };
@@ -75,6 +79,7 @@ struct guest {
 	uint64_t fail_at;        /* this allocation fails, of those in threads; 0: none */
 	uint64_t allocations;
 	bool ran_out; /* one did */
+	uint64_t writes;
 };
 extern struct guest guest;
 
@@ -125,6 +130,7 @@ void guest_zap_all_fast(void);
 /* What is mirrored of the frame goes, so that it can be written. */
 void guest_unprotect(uint64_t gfn);
 void guest_zap_range(uint64_t start, uint64_t end);
+void guest_slot_flags(uint16_t id, uint32_t flags);
 
 /* ---- for struct explore_test ---- */
 
@@ -140,6 +146,8 @@ extern uint64_t guest_host_object, guest_slots_object, guest_oracle_object, gues
 	guest_cpu_object[SHADOW_VCPUS_MAX];
 /* Pages of the host have the names of where they are now. */
 void guest_name_pages(void);
+/* Of the host page that is in this frame of the machine; UINT64_MAX: none of the guest's. */
+uint64_t guest_gfn_of(uint64_t pfn);
 /* Eight bytes change, and the oracle learns of it; others may go first. */
 void guest_change(uint64_t gpa, uint64_t value, const char *what);
 

@@ -109,26 +109,24 @@ static void agree(struct access *a, const struct linear_answer *answer)
 static void agree_on_memory(struct access *a, sim_hpa_t hpa)
 {
 	struct shadow_vm *svm = guest.svm;
-	uint64_t pfn = hpa.bytes >> VMMU_PAGE_SHIFT, page;
+	uint64_t gfn = guest_gfn_of(hpa.bytes >> VMMU_PAGE_SHIFT), page;
+	struct linear_answer answer = {.outcome = LINEAR_OK};
 
-	for (uint64_t gfn = 0; gfn < GUEST_FRAMES; gfn++) {
-		struct linear_answer answer = {.outcome = LINEAR_OK};
-
-		if (sim_host_query(svm->machine, (sim_hpage_t){gfn}).pfn.n != pfn)
-			continue;
-		a->gpa = gfn << VMMU_PAGE_SHIFT | hpa.bytes % VMMU_PAGE_BYTES;
-		answer.gpa = sim_gpa(a->gpa);
-		agree(a, &answer);
-		if (!shadow_slot_of(svm, a->gpa, &page))
-			sim_violation(svm->machine, "vCPU %u reaches gpa %llx, its slot is gone",
-				      a->vcpu, (unsigned long long)a->gpa);
-		if (a->what.kind == LINEAR_WRITE && guest.shut[gfn])
-			sim_violation(svm->machine, "vCPU %u writes gpa %llx, which is tracked",
-				      a->vcpu, (unsigned long long)a->gpa);
+	if (gfn == UINT64_MAX) {
+		sim_violation(svm->machine, "vCPU %u, gva %llx: no frame is at host address %llx",
+			      a->vcpu, (unsigned long long)a->what.gva.bytes,
+			      (unsigned long long)hpa.bytes);
 		return;
 	}
-	sim_violation(svm->machine, "vCPU %u, gva %llx: no frame is at host address %llx", a->vcpu,
-		      (unsigned long long)a->what.gva.bytes, (unsigned long long)hpa.bytes);
+	a->gpa = gfn << VMMU_PAGE_SHIFT | hpa.bytes % VMMU_PAGE_BYTES;
+	answer.gpa = sim_gpa(a->gpa);
+	agree(a, &answer);
+	if (!shadow_slot_of(svm, a->gpa, &page))
+		sim_violation(svm->machine, "vCPU %u reaches gpa %llx, its slot is gone", a->vcpu,
+			      (unsigned long long)a->gpa);
+	if (a->what.kind == LINEAR_WRITE && gfn < GUEST_FRAMES && guest.shut[gfn])
+		sim_violation(svm->machine, "vCPU %u writes gpa %llx, which is tracked", a->vcpu,
+			      (unsigned long long)a->gpa);
 }
 
 /* ---- an instruction ---- */
@@ -343,7 +341,8 @@ uint64_t guest_read(unsigned vcpu, uint64_t gva)
 
 uint64_t guest_write(unsigned vcpu, uint64_t gva)
 {
-	return run_in_memory(vcpu, gva, LINEAR_WRITE, 0x5a5a);
+	/* Never twice the same. */
+	return run_in_memory(vcpu, gva, LINEAR_WRITE, ++guest.writes << 16 | 0x5a5a);
 }
 
 void guest_store(unsigned vcpu, uint64_t frame, unsigned index, uint64_t entry)

@@ -6,6 +6,8 @@
 
 #include <vmmu/harvest.h>
 
+#include "migrator.h"
+
 static void result_is_fine(enum vmmu_error error, const char *what)
 {
 	if (error != VMMU_OK && !(error == VMMU_ENOMEM && guest.ran_out))
@@ -36,8 +38,10 @@ void guest_change(uint64_t gpa, uint64_t value, const char *what)
 
 void guest_poke(uint64_t gpa, uint64_t value)
 {
+	migrator_host_stores(gpa >> VMMU_PAGE_SHIFT);
 	guest_change(gpa, value, "a device writes");
 	result_is_fine(vmmu_guest_written(guest.svm->vm, 0, (vmmu_gpa_t){gpa}, 8), "written");
+	migrator_host_has_told(gpa >> VMMU_PAGE_SHIFT);
 }
 
 void guest_smuggle(uint64_t frame, unsigned index, uint64_t entry)
@@ -128,6 +132,11 @@ void guest_zap_range(uint64_t start, uint64_t end)
 {
 	result_is_fine(vmmu_zap_range(guest.svm->vm, 0, (struct vmmu_gfn_range){{start}, {end}}),
 		       "zap_range");
+}
+
+void guest_slot_flags(uint16_t id, uint32_t flags)
+{
+	result_is_fine(vmmu_slot_set_flags(guest.svm->vm, 0, id, flags), "set_flags");
 }
 
 /* ---- clients ---- */

@@ -4,5 +4,10 @@
 
 #include "scenario.h"
 
-const struct scenario *const scenario_lists[] = {scenarios_fault, scenarios_harvest, scenarios_host,
-						 scenarios_slot,  scenarios_root,    NULL};
+const struct scenario *const scenario_lists[] = {scenarios_fault,
+						 scenarios_harvest,
+						 scenarios_host,
+						 scenarios_slot,
+						 scenarios_root,
+						 scenarios_dirty,
+						 NULL};

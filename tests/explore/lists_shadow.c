@@ -4,5 +4,6 @@
 
 #include "scenario.h"
 
-const struct scenario *const scenario_lists[] = {scenarios_fill, scenarios_change, scenarios_table,
-						 scenarios_unsync, NULL};
+const struct scenario *const scenario_lists[] = {scenarios_fill,         scenarios_change,
+						 scenarios_table,        scenarios_unsync,
+						 scenarios_shadow_dirty, NULL};

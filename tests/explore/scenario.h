@@ -22,10 +22,10 @@ extern const struct scenario *const scenario_lists[];
 
 /* Nested paging. */
 extern const struct scenario scenarios_fault[], scenarios_harvest[], scenarios_host[],
-	scenarios_slot[], scenarios_root[];
+	scenarios_slot[], scenarios_root[], scenarios_dirty[];
 
 /* Shadow paging. */
 extern const struct scenario scenarios_fill[], scenarios_change[], scenarios_table[],
-	scenarios_unsync[];
+	scenarios_unsync[], scenarios_shadow_dirty[];
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ground.h"
+#include "migrator.h"
 #include "vm.h"
 
 struct world world;
@@ -189,6 +190,7 @@ void world_new(const struct world_options *options)
 	struct sim_vm_options sim;
 
 	memset(&world, 0, sizeof(world));
+	migrator_new(&(struct migrator_options){.vm = NULL});
 	world.options = *options;
 	world.fail_at = world_fail_at;
 	take_defaults(&world.options);

@@ -63,6 +63,10 @@ void world_move(unsigned vcpu, unsigned cpu);
 void world_slot_create(uint16_t id, uint64_t gfn, uint64_t count, uint64_t host);
 void world_slot_delete(uint16_t id);
 void world_slot_move(uint16_t id, uint64_t gfn);
+/* Nothing that the guest could see. */
+void world_slot_flags(uint16_t id, uint32_t flags);
+/* A device stores, and then it is told. */
+void world_device_stores(uint64_t gfn);
 
 /* Host memory, bracketed by invalidation. */
 void world_swap_out(uint64_t page);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of a vCPU: enter, one instruction, leave, handle the fault, again. */
+#include "migrator.h"
 #include "world.h"
 
 #define TURNS_MAX 60u
@@ -105,6 +106,7 @@ static void transfer(unsigned i, sim_gpa_t gpa, enum sim_access_kind kind, sim_h
 		uint8_t *written =
 			sim_vm_frame(sim, sim->written_frame, hpa.bytes >> VMMU_PAGE_SHIFT);
 
+		migrator_stores(gpa.bytes >> VMMU_PAGE_SHIFT);
 		if (written)
 			*written = 1;
 		value = oracle_fresh_value(sim->oracle);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What happens to a world: slots that change, host memory that comes and goes, zaps. */
+#include "migrator.h"
 #include "world.h"
 
 /* ---- slots ---- */
@@ -68,7 +69,22 @@ void world_slot_move(uint16_t id, uint64_t gfn)
 	change_ends(vmmu_slot_move(world.sim->vm, 0, id, (vmmu_gfn_t){gfn}), "move");
 }
 
+void world_slot_flags(uint16_t id, uint32_t flags)
+{
+	result_is_fine(vmmu_slot_set_flags(world.sim->vm, 0, id, flags), "set_flags");
+}
+
 /* ---- the host ---- */
+
+void world_device_stores(uint64_t gfn)
+{
+	struct sim_vm *sim = world.sim;
+	uint64_t value = oracle_fresh_value(sim->oracle);
+
+	migrator_host_stores(gfn);
+	sim_host_write(sim->machine, (sim_hpage_t){gfn}, 0, value);
+	oracle_host_store(sim->oracle, (sim_hpage_t){gfn}, 0, value);
+}
 
 typedef bool host_event_fn(struct sim_machine *machine, sim_hpage_t page);
 
