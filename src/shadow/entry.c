@@ -310,13 +310,6 @@ void vmmu_shade_set_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned
 	trace(task, VMMU_TRACE_ENTRY, s->sp.role.level, s->sp.gfn.n, 0, to.raw);
 }
 
-void vmmu_shade_clean(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
-{
-	vmmu_spte_t e = shade_get(s, index);
-
-	change_rights(task, s, index, (vmmu_spte_t){e.raw & ~task->vm->fmt.dirty});
-}
-
 /* ---- all leaves of a frame ---- */
 
 static void leaf_narrow(struct vmmu_task *task, struct vmmu_shade *s, unsigned index,

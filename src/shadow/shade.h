@@ -230,9 +230,6 @@ void vmmu_shade_set_table(struct vmmu_task *task, struct vmmu_shade *s, unsigned
 			  struct vmmu_shade *child, uint64_t gpte) VMMU_REQUIRES(vmmu_mmu_lock);
 void vmmu_shade_clear(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
 	VMMU_REQUIRES(vmmu_mmu_lock);
-/* Forget that the leaf was written; the host is told. */
-void vmmu_shade_clean(struct vmmu_task *task, struct vmmu_shade *s, unsigned index)
-	VMMU_REQUIRES(vmmu_mmu_lock);
 /* For who changes leaves by himself (shadow/leaves.h). A leaf goes off the list of its frame; */
 void vmmu_shade_unlist(struct vmmu_task *task, uint64_t *cell, struct vmmu_shade *s, unsigned index)
 	VMMU_REQUIRES(vmmu_mmu_lock);

@@ -83,37 +83,6 @@ static void clean_huge(struct vmmu_iter *it, struct vmmu_harvest *h)
 	vmmu_harvest_take(it, h, wanted_of(fmt), wanted_of(fmt), fmt->saved_write);
 }
 
-/* Leaves of neighbouring frames that were cleaned and not told yet. */
-struct run {
-	struct vmmu_task *task;
-	struct vmmu_harvest *h;
-	uint64_t count;
-	vmmu_pfn_t first; /* host frame of the first; kept for those who listen only */
-};
-
-/* They end before @end. */
-static void run_tell(struct run *run, uint64_t end)
-{
-	struct vmmu_task *task = run->task;
-	struct vmmu_gfn_range frames = {{end - run->count}, {end}};
-
-	vmmu_harvest_add(run->h, frames);
-	if (vm_hears_dirty(task->vm) && !VMMU_MUTANT(LOSE_DIRTY))
-		vmmu_dirty_told(task->vm, task->space, frames, run->first);
-	run->count = 0;
-}
-
-/* Somebody listens to changes of single leaves, or wants host frames, which follow upon each other.
- */
-static void run_watch(struct run *run, uint64_t n, vmmu_spte_t old, vmmu_spte_t to)
-{
-	trace(run->task, VMMU_TRACE_ENTRY, VMMU_LEVEL_4K, n, old.raw, to.raw);
-	if (run->count && spte_pfn(old).n != run->first.n + run->count)
-		run_tell(run, n);
-	if (!run->count)
-		run->first = spte_pfn(old);
-}
-
 /* What makes an entry a dirty leaf, and what the leaf becomes. */
 struct cleaning {
 	uint64_t mask, dirty_leaf, taken, added;
@@ -148,7 +117,7 @@ static inline bool clean_one(vmmu_spte_slot_t *slot, const struct cleaning *c, v
  * Leaves of a lowest table, where most of the work is: as vmmu_commit() has it, but what is owed
  * and told is done for many at once. A call of its own, so that the loop has registers.
  */
-static __attribute__((noinline)) void clean_entries(struct run *run, vmmu_spte_slot_t *entries,
+static __attribute__((noinline)) void clean_entries(struct vmmu_run *run, vmmu_spte_slot_t *entries,
 						    struct vmmu_gfn_range part)
 {
 	const struct vmmu_vm *vm = run->task->vm;
@@ -160,15 +129,18 @@ static __attribute__((noinline)) void clean_entries(struct run *run, vmmu_spte_s
 		vmmu_spte_t old, to;
 
 		if (clean_one(&entries[i], &cleaning, &old, &to)) {
-			if (VMMU_UNLIKELY(watched))
-				run_watch(run, base + i, old, to);
+			if (VMMU_UNLIKELY(watched)) {
+				trace(run->task, VMMU_TRACE_ENTRY, VMMU_LEVEL_4K, base + i, old.raw,
+				      to.raw);
+				vmmu_run_watch(run, base + i, spte_pfn(old));
+			}
 			run->count++;
 		} else if (run->count) {
-			run_tell(run, base + i);
+			vmmu_run_tell(run, base + i);
 		}
 	}
 	if (run->count)
-		run_tell(run, part.end.n);
+		vmmu_run_tell(run, part.end.n);
 }
 
 static struct vmmu_gfn_range covered_part(const struct vmmu_iter *it)
@@ -189,7 +161,7 @@ static void clean_table(const struct vmmu_iter *it, struct vmmu_harvest *h)
 	vmmu_pfn_t table = spte_pfn(it->old);
 	vmmu_spte_slot_t *entries = port->page_map(task->vm->host, table);
 	struct vmmu_gfn_range part = covered_part(it);
-	struct run run = {.task = task, .h = h};
+	struct vmmu_run run = {.task = task, .h = h};
 	uint64_t before = h->count;
 
 	clean_entries(&run, entries, part);

@@ -19,6 +19,25 @@ void vmmu_harvest_add(struct vmmu_harvest *h, struct vmmu_gfn_range leaf)
 		h->bitmap[i / 64] |= VMMU_BIT(i % 64);
 }
 
+void vmmu_run_tell(struct vmmu_run *run, uint64_t end)
+{
+	struct vmmu_task *task = run->task;
+	struct vmmu_gfn_range frames = {{end - run->count}, {end}};
+
+	vmmu_harvest_add(run->h, frames);
+	if (vm_hears_dirty(task->vm) && !VMMU_MUTANT(LOSE_DIRTY) && !VMMU_MUTANT(DIRTY_LOST))
+		vmmu_dirty_told(task->vm, task->space, frames, run->first);
+	run->count = 0;
+}
+
+void vmmu_run_watch(struct vmmu_run *run, uint64_t n, vmmu_pfn_t pfn)
+{
+	if (run->count && pfn.n != run->first.n + run->count)
+		vmmu_run_tell(run, n);
+	if (!run->count)
+		run->first = pfn;
+}
+
 /* The root that vCPUs of this space run on, or NULL. Context: read section. */
 static struct vmmu_sp *current_root(const struct vmmu_vm *vm, unsigned space)
 {
