@@ -150,11 +150,12 @@ static int check_memory(const struct run_options *options)
 	if (options->memory_bytes < MEMORY_LEAST)
 		return cli_refuse("--memory %s is too small; at least %s", wanted,
 				  cli_size_text(MEMORY_LEAST, other, sizeof(other)));
-	if (available > 0 && (options->memory_bytes > available ||
-			      qemu_memory_bytes(options->memory_bytes, 0) > available))
+	if (available > 0 &&
+	    (options->memory_bytes > available || qemu_memory_bytes(options, 0) > available))
 		return cli_refuse("--memory %s is more than this machine has free (%s, and the "
-				  "hypervisor needs some)",
-				  wanted, cli_size_text(available, other, sizeof(other)));
+				  "hypervisor needs some%s)",
+				  wanted, cli_size_text(available, other, sizeof(other)),
+				  options->migrate ? "; --migrate takes as much again" : "");
 	return CLI_OK;
 }
 

@@ -117,6 +117,9 @@ int run_choose_guest(struct run_options *options)
 	if (!options->guest && !options->kernel)
 		options->guest = guest_at(0);
 	kind = options->guest ? options->guest : guest_at(0);
+	if (options->resident < 100 && options->migrate)
+		return cli_refuse("--migrate cannot be given together with --resident: the copy "
+				  "needs all of the guest's memory");
 	if (options->resident < 100) {
 		if (kind->vgtt)
 			return cli_refuse("--resident cannot be given together with --guest %s: "

@@ -27,6 +27,7 @@ enum {
 	KEY_ICOUNT,
 	KEY_STRESS,
 	KEY_RESIDENT,
+	KEY_MIGRATE,
 	KEY_QEMU,
 	KEY_HYPERVISOR,
 };
@@ -67,6 +68,12 @@ static const struct argp_option argp_options[] = {
 	 "Keep only this share of the guest's memory in host frames, 10% to 100% (default); cold "
 	 "pages are compressed, and brought back when they are needed. In 4K pages; not with "
 	 "--guest mediator",
+	 2},
+	{"migrate", KEY_MIGRATE, NULL, 0,
+	 "Rehearse a live migration: copy the guest's memory while it runs, and again what it "
+	 "writes "
+	 "meanwhile; at its end the two must be the same. Takes twice its memory; not with "
+	 "--resident",
 	 2},
 	{NULL, 0, NULL, 0, "The run:", 3},
 	{"interactive", KEY_INTERACTIVE, NULL, 0,
@@ -253,6 +260,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_STRESS:
 		options->stress = true;
+		return 0;
+	case KEY_MIGRATE:
+		options->migrate = true;
 		return 0;
 	case KEY_ICOUNT:
 		options->icount = true;

@@ -34,8 +34,9 @@ struct arguments {
 	size_t passed_count;
 };
 
-uint64_t qemu_memory_bytes(uint64_t guest, uint64_t input)
+uint64_t qemu_memory_bytes(const struct run_options *options, uint64_t input)
 {
+	uint64_t guest = options->memory_bytes * (options->migrate ? 2 : 1);
 	uint64_t bytes = guest + guest / ROOM_FRACTION + input + ROOM_FIXED;
 
 	return (bytes + 2 * MIB - 1) / (2 * MIB) * (2 * MIB);
@@ -188,12 +189,12 @@ static void add_images(struct arguments *arguments, const struct qemu_request *r
 	add(arguments, cli_copy("-kernel"));
 	add(arguments, passed_name(arguments, files->hypervisor));
 	add(arguments, cli_copy("-append"));
-	add(arguments,
-	    cli_format("mmu=%s memory=%" PRIu64 " huge=%s audit=%s trace=%s cpus=%" PRIu64
-		       " stress=%s%s%s",
-		       options->mmu, options->memory_bytes, options->huge ? "on" : "off",
-		       options->audit, options->trace ? "on" : "off", options->cpus,
-		       options->stress ? "on" : "off", request->vgtt ? " vgtt=on" : "", share));
+	add(arguments, cli_format("mmu=%s memory=%" PRIu64
+				  " huge=%s audit=%s trace=%s cpus=%" PRIu64 " stress=%s%s%s%s",
+				  options->mmu, options->memory_bytes, options->huge ? "on" : "off",
+				  options->audit, options->trace ? "on" : "off", options->cpus,
+				  options->stress ? "on" : "off", request->vgtt ? " vgtt=on" : "",
+				  options->migrate ? " migrate=on" : "", share));
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		char *name;
 		char *longer;

@@ -63,6 +63,19 @@ static char *find_device_fault(const struct report *report)
 			  (unsigned long long)strays);
 }
 
+/* The second copy of the guest's memory is not the same; NULL: it is, or there is none. */
+static char *find_copy_fault(const struct report *report)
+{
+	uint64_t differ = report_number(report, "migrate.differ", 0);
+
+	if (differ == 0)
+		return NULL;
+	return cli_format("the second copy differs from the guest's memory in %llu frames, the "
+			  "first is 0x%llx",
+			  (unsigned long long)differ,
+			  (unsigned long long)report_number(report, "migrate.differ_at", 0));
+}
+
 /* What is wrong with a run that came to its end, NULL when nothing is. */
 static char *find_fault(const struct report *report, const struct run_guest *guest)
 {
@@ -96,6 +109,8 @@ int run_judge(const struct report *report, const struct run_guest *guest, char *
 	*reason = find_fault(report, guest);
 	if (report->error && report->end_status == CLI_BAD_INPUT)
 		return CLI_BAD_INPUT;
+	if (!*reason)
+		*reason = find_copy_fault(report);
 	if (!*reason && report->end_status != CLI_OK)
 		*reason = cli_format("the hypervisor ended with status %d", report->end_status);
 	return *reason ? CLI_FAILED : CLI_OK;
@@ -143,7 +158,7 @@ static int run_session(const struct run_options *options, const struct run_guest
 		.options = options,
 		.files = files,
 		.cpu = guest->kind ? guest->kind->cpu : guest_at(0)->cpu,
-		.memory_bytes = qemu_memory_bytes(options->memory_bytes, files->input_bytes),
+		.memory_bytes = qemu_memory_bytes(options, files->input_bytes),
 		.vgtt = guest->kind && guest->kind->vgtt,
 	};
 	struct report report = {.end_status = -1};

@@ -37,6 +37,7 @@ struct run_options {
 	bool interactive;
 	bool icount;
 	bool stress;
+	bool migrate;
 };
 
 /* A guest that `vmmu run --guest` knows. Files are names in the guest folder. */
@@ -177,8 +178,8 @@ struct qemu_request {
 	bool vgtt;             /* with the mediated device */
 };
 
-/* Memory of the machine that holds a guest with @guest bytes and @input bytes of files. */
-uint64_t qemu_memory_bytes(uint64_t guest, uint64_t input);
+/* Memory of the machine that holds this guest, @input bytes of files, and the copy of --migrate. */
+uint64_t qemu_memory_bytes(const struct run_options *options, uint64_t input);
 
 /* The program to start, to free; NULL after one line when there is none. */
 char *qemu_find(const struct run_options *options);

@@ -28,6 +28,7 @@ static const struct group groups[] = {
 	{"shadow", "Shadow paging"},
 	{"msr", "MSRs"},
 	{"mediator", "Mediated device"},
+	{"migrate", "Migration rehearsed"},
 	{"stress", "Stress"},
 	{"cpus", "Processors"},
 	{"audit", "Audit"},
@@ -79,6 +80,14 @@ static const char *const labels[][2] = {
 	{"mediator.mismatches", "mismatches"},
 	{"mediator.stale", "stale entries"},
 	{"mediator.strays", "stray writes"},
+	{"migrate.frames", "frames of the guest"},
+	{"migrate.copied", "frames copied"},
+	{"migrate.dirty.min", "dirty in a round, least"},
+	{"migrate.dirty.median", "  median"},
+	{"migrate.dirty.max", "  most"},
+	{"migrate.dirty.last", "copied after its end"},
+	{"migrate.differ", "frames that differ"},
+	{"migrate.differ_at", "  the first of them"},
 	{"stress.steps", "withdrawals and changes"},
 	{"stress.logs", "dirty log turned on"},
 	{"stress.looks", "looks at it"},
@@ -164,7 +173,7 @@ static void print_title(const char *title)
 static bool is_fault_count(const char *key)
 {
 	static const char *const keys[] = {"audit.findings", "mediator.mismatches",
-					   "mediator.stale", "mediator.strays"};
+					   "mediator.stale", "mediator.strays", "migrate.differ"};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		if (strcmp(keys[i], key) == 0)

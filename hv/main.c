@@ -6,7 +6,7 @@
  *   platform/  the bare machine          emulate/  instruction decoder and emulator
  *   svm/       VMCB, world switch, exits guest/    memory, devices, MSRs, loaders
  *   report/    figures and crash reports devices/  a mediated device
- *   resident/  memory packed away
+ *   resident/  memory packed away    migrate/  a second copy of it
  */
 #include "devices/vgtt.h"
 #include "guest/device.h"
@@ -14,6 +14,7 @@
 #include "guest/load.h"
 #include "guest/port.h"
 #include "guest/ports.h"
+#include "migrate/migrate.h"
 #include "platform/platform.h"
 #include "report/report.h"
 #include "resident/backing.h"
@@ -35,17 +36,19 @@ noreturn static void refuse(const char *text)
 /* Nested tables and tables of frames take less than a hundredth of what they describe. */
 static void memory_check_size(uint64_t bytes)
 {
+	uint64_t copies = guest.options.migrate ? 2 : 1;
 	struct memory_stats stats;
 	uint64_t room;
 
 	memory_get_stats(&stats);
 	room = stats.free * FRAME_BYTES;
-	if (bytes + bytes / 100 + MIB(4) <= room)
+	if (copies * (bytes + bytes / 100) + MIB(4) <= room)
 		return;
 	format_text(load.trouble, sizeof(load.trouble),
-		    "the guest is to have %llu MiB of memory, but the machine has only %llu MiB "
+		    "the guest is to have %llu MiB of memory%s, but the machine has only %llu MiB "
 		    "left; ask for less (memory=) or give QEMU more (-m)",
-		    (unsigned long long)(bytes >> 20), (unsigned long long)(room >> 20));
+		    (unsigned long long)(bytes >> 20), copies == 2 ? " and a second copy" : "",
+		    (unsigned long long)(room >> 20));
 	refuse(load.trouble);
 }
 
@@ -61,9 +64,12 @@ static void memory_make(void)
 					 guest.options.resident);
 	if (trouble == NULL && guest.options.vgtt)
 		trouble = guest_memory_add_spare(&guest.memory);
+	if (trouble == NULL && guest.options.migrate)
+		trouble = migrate_create(&guest);
 	if (trouble != NULL)
 		refuse(trouble);
-	if (guest.options.prefill) {
+	/* The copy is to have a frame for each of the guest's from the first round on. */
+	if (guest.options.prefill || guest.options.migrate) {
 		report_line("progress giving the guest all its memory");
 		if (!guest_memory_prefill(&guest.memory))
 			refuse("the machine's memory is used up; give QEMU more (-m)");
@@ -94,7 +100,7 @@ static void cpus_check(void)
 
 	guest.cpu_count = guest.options.cpus;
 	guest.exit_work = guest.options.audit != AUDIT_OFF || guest.options.stress ||
-			  guest.options.resident < 100;
+			  guest.options.resident < 100 || guest.options.migrate;
 	if (found == guest.cpu_count)
 		return;
 	format_text(
@@ -141,6 +147,8 @@ noreturn static void guest_finish(void)
 
 	if (guest.options.audit != AUDIT_OFF)
 		port_audit(guest.vcpus[0]);
+	if (guest.migration != NULL)
+		migrate_finish(&guest);
 	if (!ended_in_order()) {
 		console_reclaim();
 		console_printf("\nvmmu-hv: guest %s: %s\n", guest_outcome_word(guest.outcome),

@@ -195,6 +195,29 @@ def resident_boot(name, cpus, arguments, is_long=False):
     return (name, [*arguments, "--append", f"vmmu.token={token}"], checks, is_long)
 
 
+def migrate_boot(name, cpus, arguments):
+    """A second copy of the guest's memory is kept by the dirty log, and must be the same."""
+    token = name.replace(" ", "-").replace(",", "")
+    says = f"vmmu-guest: ok token={token}" + (f" cpus={cpus}" if cpus > 1 else "")
+    checks = {
+        "powers off by itself, status 0": lambda boot, _: boot.status == 0
+        and boot.get("guest.outcome") == "poweroff",
+        f"says {says[12:]}": lambda boot, _: boot.says(says) and boot.get("guest.ok") is True,
+        "no audit finding": lambda boot, _: boot.get("audit.findings", -1) == 0,
+        "no frame differs": lambda boot, _: boot.get("migrate.differ", -1) == 0,
+        "more than 3 rounds": lambda boot, _: boot.get("migrate.rounds") > 3,
+        "more than 1000 frames copied because they were written": lambda boot, _: boot.get(
+            "migrate.copied"
+        )
+        > boot.get("migrate.frames") + 1000
+        and boot.get("migrate.frames") > 30000,
+    }
+    if "--stress" in arguments:
+        checks["memory was withdrawn besides"] = lambda boot, _: boot.get("stress.steps") > 20
+    arguments = ["--migrate", "--memory", "128M", "--cpus", str(cpus), *arguments]
+    return (name, [*arguments, "--append", f"vmmu.token={token}"], checks, False)
+
+
 # name, arguments, checks, in the long tests only; the longest last
 BOOTS = [
     (
@@ -265,6 +288,8 @@ BOOTS = [
     cpus_boot("4 CPUs, npt", ["--stress", "--audit", "sample"]),
     cpus_boot("4 CPUs, 4K pages", ["--huge", "off", "--stress", "--audit", "every=1000"]),
     cpus_boot("4 CPUs, shadow", ["--mmu", "shadow", "--audit", "every=20000"]),
+    migrate_boot("migrate, 4 CPUs, npt", CPUS, ["--stress", "--audit", "sample"]),
+    migrate_boot("migrate, shadow", 1, ["--mmu", "shadow"]),
     resident_boot("resident 60%, 4 CPUs, npt", CPUS,
                   ["--resident", "60%", "--stress", "--audit", "sample"]),
     resident_boot("resident 30%, shadow", 1,

@@ -10,8 +10,8 @@
 
 static bool entry_read(void *context, vmmu_gpa_t gpa, unsigned bytes, uint64_t *value)
 {
-	struct guest_memory *memory = context;
-	const uint8_t *at = guest_pointer(memory, gpa.addr, GUEST_READ);
+	struct guest *guest = context;
+	const uint8_t *at = guest_pointer(&guest->memory, gpa.addr, GUEST_READ);
 
 	if (at == NULL)
 		return false;
@@ -22,21 +22,35 @@ static bool entry_read(void *context, vmmu_gpa_t gpa, unsigned bytes, uint64_t *
 	return true;
 }
 
+/* Accessed and dirty bits change no translation, so only the dirty log wants to know. */
+static void entry_marked(struct guest *guest, vmmu_gfn_t gfn)
+{
+	struct vmmu_gfn_range frame = {gfn, {gfn.n + 1}};
+	enum vmmu_error error = vmmu_dirty_mark(guest->vm, 0, frame);
+
+	HV_ASSERT(error == VMMU_OK);
+}
+
 static bool entry_update(void *context, vmmu_gpa_t gpa, unsigned bytes, uint64_t old,
 			 uint64_t value, bool *gone)
 {
-	struct guest_memory *memory = context;
-	void *at = guest_pointer(memory, gpa.addr, GUEST_WRITE);
+	struct guest *guest = context;
+	void *at = guest_pointer(&guest->memory, gpa.addr, GUEST_WRITE);
 	uint32_t old32 = (uint32_t)old;
+	bool same;
 
 	*gone = at == NULL;
 	if (at == NULL)
 		return false;
 	if (bytes == 8)
-		return __atomic_compare_exchange_n((uint64_t *)at, &old, value, false,
+		same = __atomic_compare_exchange_n((uint64_t *)at, &old, value, false,
 						   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-	return __atomic_compare_exchange_n((uint32_t *)at, &old32, (uint32_t)value, false,
-					   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	else
+		same = __atomic_compare_exchange_n((uint32_t *)at, &old32, (uint32_t)value, false,
+						   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	if (same)
+		entry_marked(guest, vmmu_gpa_to_gfn(gpa));
+	return same;
 }
 
 static const struct vmmu_walk_ops walk_ops = {.read = entry_read, .update = entry_update};
@@ -58,7 +72,7 @@ void access_pdptes(struct vcpu *vcpu, uint64_t cr3, uint64_t pdpte[4])
 
 	for (unsigned i = 0; i < 4; i++) {
 		pdpte[i] = 0;
-		entry_read(&vcpu->guest->memory, (vmmu_gpa_t){table + 8 * i}, 8, &pdpte[i]);
+		entry_read(vcpu->guest, (vmmu_gpa_t){table + 8 * i}, 8, &pdpte[i]);
 	}
 }
 
@@ -139,8 +153,7 @@ enum vmmu_walk_status access_walk(struct vcpu *vcpu, const struct vmmu_paging *p
 		flags |= VMMU_WALK_USER;
 	if ((save->rflags & RFLAGS_AC) != 0)
 		flags |= VMMU_WALK_AC;
-	return vmmu_walk(paging, (vmmu_gva_t){linear}, flags, &walk_ops, &vcpu->guest->memory,
-			 result);
+	return vmmu_walk(paging, (vmmu_gva_t){linear}, flags, &walk_ops, vcpu->guest, result);
 }
 
 bool access_read(struct vcpu *vcpu, uint64_t linear, void *to, unsigned bytes,

@@ -13,6 +13,7 @@
 
 struct vcpu;
 struct vgtt;
+struct migration;
 
 /* How a run ended; the words are part of docs/run-interface.md. */
 #define GUEST_OUTCOMES(X)                                                                          \
@@ -41,7 +42,8 @@ struct guest {
 	struct vmmu_vm *vm;
 	struct vcpu *vcpus[CPUS_MAX]; /* the first is the boot CPU */
 	unsigned cpu_count;
-	struct vgtt *vgtt; /* NULL: there is no mediated device */
+	struct vgtt *vgtt;           /* NULL: there is no mediated device */
+	struct migration *migration; /* NULL: nobody copies */
 	enum guest_kind kind;
 
 	enum guest_outcome outcome;
@@ -49,7 +51,7 @@ struct guest {
 	uint8_t exit_code;
 	bool has_exit_code;
 
-	bool exit_work; /* something is to be done at every exit: audit, stress */
+	bool exit_work; /* something is to be done at every exit: audit, stress and the like */
 
 	uint64_t flushes;  /* remote flushes begun; svm/smp.c */
 	uint32_t dozed;    /* some vCPU may sleep while it waits for the library's lock */

@@ -107,6 +107,8 @@ static const char *word_take(struct options *options, const char *word)
 		return parse_switch(word + 9, &options->host_port) ? NULL : "on or off";
 	if (text_starts(word, "stress="))
 		return parse_switch(word + 7, &options->stress) ? NULL : "on or off";
+	if (text_starts(word, "migrate="))
+		return parse_switch(word + 8, &options->migrate) ? NULL : "on or off";
 	if (text_starts(word, "levels="))
 		return parse_levels(word + 7, &options->levels) ? NULL : "4 or 5";
 	if (text_starts(word, "prefetch="))
@@ -124,8 +126,13 @@ static const char *contradiction(const struct options *options)
 {
 	if (options->memory == 0)
 		return "memory= is missing on the hypervisor's line: bytes of guest memory";
+	if (options->migrate && options->host_port)
+		return "migrate=on does not go together with hostport=on: slots come and go there";
 	if (options->resident == 100)
 		return NULL;
+	if (options->migrate)
+		return "resident= does not go together with migrate=on: the copy needs all of the "
+		       "guest's memory";
 	if (options->vgtt)
 		return "resident= does not go together with vgtt=on: the device keeps addresses of "
 		       "guest memory";

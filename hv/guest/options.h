@@ -22,6 +22,7 @@ struct options {
 	bool stress;    /* withdraw memory while the guest runs */
 	bool vgtt;      /* the mediated device */
 	bool host_port; /* the guest may ask for slot operations, see host_port.h */
+	bool migrate;   /* keep a second copy of the guest's memory */
 	bool prefill;   /* give the guest all its host frames before it starts */
 };
 

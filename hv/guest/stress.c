@@ -8,6 +8,7 @@
  */
 #include "stress.h"
 
+#include "../migrate/migrate.h"
 #include "../svm/vcpu.h"
 #include "guest.h"
 
@@ -54,13 +55,23 @@ static enum vmmu_error slot_change(struct vcpu *vcpu)
 {
 	uint32_t flags = (number_next(vcpu) & 1) != 0 ? VMMU_SLOT_SMALL : 0;
 
+	/* A migration needs its log, and has yet to turn it on. */
+	if (vcpu->guest->migration != NULL) {
+		if (!migrate_logs(vcpu->guest))
+			return VMMU_OK;
+		flags |= VMMU_SLOT_LOG;
+	}
 	return vmmu_slot_set_flags(vcpu->guest->vm, 0, SLOT_LOW, flags);
 }
 
 static enum vmmu_error log_switch(struct vcpu *vcpu, uint32_t flags)
 {
-	enum vmmu_error error = vmmu_slot_set_flags(vcpu->guest->vm, 0, SLOT_MAIN, flags);
+	enum vmmu_error error;
 
+	/* What a look here finds, a migration would never hear of. */
+	if (vcpu->guest->migration != NULL)
+		return VMMU_OK;
+	error = vmmu_slot_set_flags(vcpu->guest->vm, 0, SLOT_MAIN, flags);
 	if (error == VMMU_OK && flags != 0)
 		vcpu->counts.log_starts++;
 	return error;
@@ -75,6 +86,8 @@ static enum vmmu_error log_look(struct vcpu *vcpu)
 	enum vmmu_error error;
 	uint64_t count;
 
+	if (vcpu->guest->migration != NULL)
+		return VMMU_OK;
 	part.first = number_next(vcpu) % frames;
 	part.count = frames - part.first < LOOK_FRAMES ? frames - part.first : LOOK_FRAMES;
 	error = vmmu_dirty_log(vcpu->guest->vm, &part, NULL, &count);

@@ -4,6 +4,7 @@
 
 #include "../devices/vgtt.h"
 #include "../guest/guest.h"
+#include "../migrate/migrate.h"
 #include "../resident/backing.h"
 #include "../svm/vcpu.h"
 
@@ -152,6 +153,20 @@ static void report_resident(const struct guest_memory *memory)
 	value("resident.tsc.refault", backing->tsc_refault);
 }
 
+static void report_migration(const struct migration *m)
+{
+	value("migrate.frames", m->frames);
+	value("migrate.rounds", m->rounds);
+	value("migrate.copied", m->copied);
+	value("migrate.dirty.min", cost_min(&m->dirty));
+	value("migrate.dirty.median", cost_quantile(&m->dirty, 500));
+	value("migrate.dirty.max", m->dirty_most);
+	value("migrate.dirty.last", m->dirty_last);
+	value("migrate.differ", m->differ);
+	if (m->differ != 0)
+		value("migrate.differ_at", m->differ_first);
+}
+
 static void report_mediator(const struct vgtt *vgtt)
 {
 	const struct mediator_stats *stats = &vgtt->mediator.stats;
@@ -184,6 +199,8 @@ static bool ended_well(const struct guest *guest)
 {
 	if (mediator_is_wrong(guest->vgtt))
 		return false;
+	if (guest->migration != NULL && (guest->migration->differ != 0 || guest->migration->failed))
+		return false;
 	if (guest->audit_findings != 0 || vmmu_vm_death(guest->vm) != NULL)
 		return false;
 	if (guest->outcome == GUEST_EXIT)
@@ -207,6 +224,8 @@ int report_figures(struct guest *guest)
 	report_guest(guest);
 	if (guest->memory.backing != NULL)
 		report_resident(&guest->memory);
+	if (guest->migration != NULL)
+		report_migration(guest->migration);
 	if (guest->vgtt != NULL)
 		report_mediator(guest->vgtt);
 	return ended_well(guest) ? 0 : 1;

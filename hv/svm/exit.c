@@ -9,6 +9,7 @@
 #include "../guest/guest.h"
 #include "../guest/port.h"
 #include "../guest/stress.h"
+#include "../migrate/migrate.h"
 #include "../resident/resident.h"
 #include "smp.h"
 
@@ -105,6 +106,8 @@ static void exit_work(struct vcpu *vcpu)
 		stress_step(vcpu);
 	if (guest->memory.backing != NULL)
 		resident_step(vcpu);
+	if (guest->migration != NULL)
+		migrate_step(vcpu);
 	switch (guest->options.audit) {
 	case AUDIT_OFF:
 		break;

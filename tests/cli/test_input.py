@@ -52,6 +52,8 @@ REFUSED = [
     (["--resident", "99999999999999999999%"], ["resident", "10% to 100%"]),
     (["--resident"], ["--resident", "value"]),
     (["--guest", "mediator", "--resident", "60%"], ["--resident", "mediator", "together"]),
+    (["--migrate", "--resident", "60%"], ["--migrate", "--resident", "together"]),
+    (["--migrate=on"], ["--migrate"]),
     (["--timeout", "0"], ["timeout", "positive"]),
     (["--timeout", "-3"], ["timeout", "positive"]),
     (["--timeout", "soon"], ["timeout", "soon"]),

@@ -285,6 +285,24 @@ def resident_share(world):
 
 
 @test
+def migration(world):
+    """a machine with room for the second copy; a frame that differs fails the run"""
+    saved = world.folder / "saved.json"
+    for options, word, memory in (([], "stress=off", "164M"),
+                                  (["--migrate"], "stress=off migrate=on", "230M")):
+        world.run("--kernel", "bz", "--memory", "64M", *options,
+                  plan=[["save", str(saved)], *GOOD])
+        args = json.loads(saved.read_text())["args"]
+        expect(args[args.index("-append") + 1].endswith(" " + word), args)
+        expect_equal(args[args.index("-m") + 1], memory)
+    plan = swap(GOOD, "value audit.findings 0",
+                "value audit.findings 0\\nvalue migrate.differ 7\\nvalue migrate.differ_at 4178")
+    expect_failed(world.run("--migrate", plan=plan), "7 frames, the first is 0x1052")
+    plan = swap(GOOD, "value audit.findings 0", "value audit.findings 0\\nvalue migrate.differ 0")
+    expect_equal(world.run("--migrate", plan=plan).returncode, 0)
+
+
+@test
 def all_processors_in_the_ok_line(world):
     """a guest that has not found all its processors is not ok"""
     four = swap(GOOD, "token=none", "token=none cpus=4")
