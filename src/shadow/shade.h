@@ -203,7 +203,7 @@ static inline vmmu_gfn_t vmmu_shade_gfn_of(const struct vmmu_shade *s, unsigned 
 /* Guest frame that the leaf at @index maps (its first one). */
 static inline vmmu_gfn_t vmmu_shade_leaf_gfn(const struct vmmu_shade *s, unsigned index)
 {
-	return vmmu_shade_gfn_of(s, index, s->gptes[index]);
+	return vmmu_shade_gfn_of(s, index, shade_gpte(s, index));
 }
 
 struct vmmu_wish;
