@@ -3,12 +3,14 @@
  * Shadow faults side by side under ThreadSanitizer: vCPUs write the same pages and others, by way
  * of tables that they share and that they do not, also pages that hold tables of theirs, while the
  * host takes frames away, forgets tables and all, asks what was accessed and written, and rewrites
- * the guest's tables.
+ * the guest's tables. Somebody copies the guest's memory as the dirty log tells him to.
  */
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -147,11 +149,86 @@ static void *run_ager(void *context)
 	return NULL;
 }
 
+/* ---- a copy of the guest's data ---- */
+
+#define WORDS (WORLD_CPUS + 1u)
+#define COPIED_END (WORLD_DATA + WORLD_PAGES) /* frames that pages of data lead to */
+static uint64_t copy[COPIED_END][WORDS], before[COPIED_END][WORDS];
+
+static void copy_frame(struct world *w, uint64_t frame, uint64_t *words)
+{
+	for (unsigned i = 0; i < WORDS; i++)
+		words[i] = world_word(w, frame, i);
+}
+
+static void begin_to_log(struct world *w)
+{
+	if (vmmu_slot_set_flags(w->vm, 0, 0, VMMU_SLOT_LOG) != VMMU_OK)
+		atomic_fetch_add(&w->wrong, 1);
+	for (uint64_t frame = WORLD_DATA; frame < COPIED_END; frame++)
+		copy_frame(w, frame, copy[frame]);
+}
+
+/* What was there when the look began is told by it, or was told and copied before. */
+static uint64_t look(struct world *w)
+{
+	static uint64_t bitmap[WORLD_PAGES / 64];
+	struct vmmu_slot_part part = {.first = WORLD_DATA, .count = WORLD_PAGES};
+	uint64_t count;
+
+	for (uint64_t frame = WORLD_DATA; frame < COPIED_END; frame++)
+		copy_frame(w, frame, before[frame]);
+	memset(bitmap, 0, sizeof(bitmap));
+	if (vmmu_dirty_log(w->vm, &part, bitmap, &count) != VMMU_OK)
+		atomic_fetch_add(&w->wrong, 1);
+	for (uint64_t frame = WORLD_DATA; frame < COPIED_END; frame++) {
+		uint64_t i = frame - WORLD_DATA;
+
+		if (bitmap[i / 64] >> i % 64 & 1) {
+			copy_frame(w, frame, copy[frame]);
+		} else if (memcmp(copy[frame], before[frame], sizeof(copy[frame])) != 0) {
+			print_message("# frame %llu was written before a look: not told\n",
+				      (unsigned long long)frame);
+			atomic_fetch_add(&w->wrong, 1);
+		}
+	}
+	return count;
+}
+
+static void *run_migrator(void *context)
+{
+	struct world *w = context;
+	uint64_t seed = 11, told = 0;
+
+	begin_to_log(w);
+	for (unsigned i = 1; !atomic_load(&stop); i++) {
+		world_device_write(w, WORLD_DATA + roll(&seed, HOT));
+		told += look(w);
+		if (i % 16 == 0) {
+			if (vmmu_slot_set_flags(w->vm, 0, 0, 0) != VMMU_OK)
+				atomic_fetch_add(&w->wrong, 1);
+			begin_to_log(w);
+		}
+		usleep(5000);
+	}
+	if (!told)
+		atomic_fetch_add(&w->wrong, 1);
+	return NULL;
+}
+
+/* All others have ended: one more look, and the copy is complete. */
+static void check_copy(struct world *w)
+{
+	(void)look(w);
+	for (uint64_t frame = WORLD_DATA; frame < COPIED_END; frame++)
+		assert_memory_equal(copy[frame], before[frame], sizeof(copy[frame]));
+}
+
 static void live(unsigned prefetch)
 {
 	struct world *w = world_new(prefetch);
 	uint64_t values[VMMU_STAT_COUNT], writes = 0, faults = 0;
-	pthread_t cpu[WORLD_CPUS], host, guest, ager;
+	pthread_t cpu[WORLD_CPUS], host, guest, ager, migrator;
 
 	atomic_store(&stop, false);
 	for (unsigned i = 0; i < WORLD_CPUS; i++)
@@ -159,10 +236,12 @@ static void live(unsigned prefetch)
 	assert_int_equal(pthread_create(&host, NULL, run_host, w), 0);
 	assert_int_equal(pthread_create(&guest, NULL, run_guest, w), 0);
 	assert_int_equal(pthread_create(&ager, NULL, run_ager, w), 0);
+	assert_int_equal(pthread_create(&migrator, NULL, run_migrator, w), 0);
 	pthread_join(host, NULL);
 	pthread_join(guest, NULL);
 	atomic_store(&stop, true);
 	pthread_join(ager, NULL);
+	pthread_join(migrator, NULL);
 	for (unsigned i = 0; i < WORLD_CPUS; i++) {
 		pthread_join(cpu[i], NULL);
 		writes += w->cpu[i].writes;
@@ -170,6 +249,7 @@ static void live(unsigned prefetch)
 	}
 	if (vmmu_vm_death(w->vm))
 		fail_msg("%s", vmmu_vm_death(w->vm));
+	check_copy(w);
 	vmmu_stats_read(w->vm, values);
 	print_message("# %llu writes, %llu faults, %llu prefetched, %llu zapped\n",
 		      (unsigned long long)writes, (unsigned long long)faults,

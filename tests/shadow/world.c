@@ -133,17 +133,21 @@ static uint64_t table_of(uint64_t page)
 				  : WORLD_FIRST_LOOSE + (page - WORLD_LOOSE_PAGE) / 512;
 }
 
-/* As the hardware walks four levels. False: it may not be written. */
+/* As the hardware walks four levels, and marks the last entry. False: it may not be written. */
 static bool walk(struct world *w, uint64_t root, uint64_t address, uint64_t *host)
 {
 	uint64_t table = root;
 
 	for (unsigned level = 4; level; level--) {
 		unsigned shift = 12 + 9 * (level - 1);
-		uint64_t e = atomic_load(word(w, table + 8 * (address >> shift & 511)));
+		_Atomic uint64_t *entry = word(w, table + 8 * (address >> shift & 511));
+		uint64_t e = atomic_load(entry);
 
-		if ((e & 3) != 3)
-			return false;
+		do
+			if ((e & 3) != 3)
+				return false;
+		while (level == 1 && (e & MARKS) != MARKS &&
+		       !atomic_compare_exchange_strong(entry, &e, e | MARKS));
 		table = e & ADDRESS;
 	}
 	*host = table | (address & (VMMU_PAGE_BYTES - 1));
@@ -216,6 +220,20 @@ void world_write(struct world_cpu *cpu, uint64_t page)
 }
 
 /* ---- from outside ---- */
+
+uint64_t world_word(struct world *w, uint64_t frame, unsigned index)
+{
+	return atomic_load(guest_entry(w, frame, index));
+}
+
+void world_device_write(struct world *w, uint64_t frame)
+{
+	struct vmmu_gfn_range range = {{frame}, {frame + 1}};
+
+	atomic_fetch_add(guest_entry(w, frame, WORLD_CPUS), 1);
+	if (vmmu_dirty_mark(w->vm, 0, range) != VMMU_OK)
+		atomic_fetch_add(&w->wrong, 1);
+}
 
 void world_forget_table(struct world *w, uint64_t frame)
 {

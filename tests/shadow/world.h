@@ -70,6 +70,9 @@ void world_edit(struct world *w, uint64_t page, uint64_t frame);
 void world_forget_table(struct world *w, uint64_t frame);
 /* From outside: the page leads to another frame; the library is told. */
 void world_remap(struct world *w, uint64_t page, uint64_t frame);
+/* What CPU @index has written to the frame, WORLD_CPUS: a device. */
+uint64_t world_word(struct world *w, uint64_t frame, unsigned index);
+void world_device_write(struct world *w, uint64_t frame);
 /* The host takes frames away, looks that nobody gets at them, and gives them back. */
 void world_take(struct world *w, uint64_t first, uint64_t count);
 

@@ -204,10 +204,12 @@ static void make_tables(void)
 /* An instruction that writes a table, by the device model. */
 static void emulate_write(uint64_t gpa, uint64_t value)
 {
+	host_store_begin(gpa >> 12);
 	*page_word_get(gpa >> 12, gpa >> 3 & 511) = value;
 	page_word_put();
 	if (vmmu_guest_written(vm, 0, (vmmu_gpa_t){gpa & ~UINT64_C(7)}, 8) != VMMU_OK)
 		violation("guest_written fails");
+	host_store_end(gpa >> 12);
 	counts.table_writes++;
 }
 
@@ -278,12 +280,13 @@ static void live_shadow(struct cpu *cpu, uint64_t *own)
 
 	if (roll(8) == 0) {
 		uint64_t at = (uint64_t)ALL_REGION << 21 | OWN_TABLE(cpu->index) << 12 | k << 3;
+		uint64_t marks = roll(2) ? DIRTY | ACCESSED : 0; /* or the library sets them */
 
 		own[k] = BASE_OF(1 + roll(SLOTS - 1)) + roll(SLOT_PAGES);
 		w.address = at;
 		w.write = true;
 		shadow_access(cpu, &w, OWN_TABLE(cpu->index),
-			      own[k] << 12 | DIRTY | ACCESSED | WRITABLE | PRESENT);
+			      own[k] << 12 | marks | WRITABLE | PRESENT);
 		vmmu_shadow_invlpg(cpu->vcpu, (vmmu_gva_t){region << 21 | k << 12});
 	} else if (roll(4) == 0) {
 		region = roll(VCPUS);

@@ -14,7 +14,7 @@
 
 #include "stress.h"
 
-#define THREADS (VCPUS + 4u)
+#define THREADS (VCPUS + 4u + LASTING_SLOTS)
 
 struct vmmu_vm *vm;
 bool is_shadow;
@@ -52,7 +52,8 @@ static bool enough_happened(void)
 {
 	return counts.accesses > 2000 && counts.faults > 500 && counts.devices > 20 &&
 	       counts.invalidations > 100 && counts.slot_changes > 50 && counts.zaps > 20 &&
-	       counts.audits > 20 && (!is_shadow || counts.table_writes > 20);
+	       counts.audits > 20 && counts.looks > 30 && counts.copied > 300 &&
+	       (!is_shadow || counts.table_writes > 20);
 }
 
 static void wait_for(unsigned seconds)
@@ -74,12 +75,15 @@ static void begin(pthread_t *threads)
 		pthread_create(&threads[n++], NULL, host_thread, (void *)i);
 	pthread_create(&threads[n++], NULL, slot_thread, NULL);
 	pthread_create(&threads[n++], NULL, audit_thread, NULL);
+	for (uintptr_t i = 0; i < LASTING_SLOTS; i++)
+		pthread_create(&threads[n++], NULL, migrate_thread, (void *)i);
 }
 
 static void end(const pthread_t *threads)
 {
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
+	migrate_check();
 	(void)vmmu_audit(vm, report_finding, NULL);
 	for (unsigned i = 0; i < VCPUS; i++)
 		vmmu_vcpu_destroy(cpus[i].vcpu);
@@ -117,12 +121,13 @@ int main(int argc, char **argv)
 	printf("# | %s: %llu accesses (%llu while slots changed), %llu faults, %llu to devices, "
 	       "%llu "
 	       "table writes\n# | beside %llu invalidations, %llu slot changes, %llu zaps, %llu "
-	       "audit steps\n",
+	       "audit steps,\n# | %llu looks, %llu pages copied\n",
 	       is_shadow ? "shadow" : "tdp", (unsigned long long)counts.accesses,
 	       (unsigned long long)counts.unsure, (unsigned long long)counts.faults,
 	       (unsigned long long)counts.devices, (unsigned long long)counts.table_writes,
 	       (unsigned long long)counts.invalidations, (unsigned long long)counts.slot_changes,
-	       (unsigned long long)counts.zaps, (unsigned long long)counts.audits);
+	       (unsigned long long)counts.zaps, (unsigned long long)counts.audits,
+	       (unsigned long long)counts.looks, (unsigned long long)counts.copied);
 	printf("%s 1 - real threads on every call\n1..1\n", counts.violations ? "not ok" : "ok");
 	return counts.violations != 0;
 }

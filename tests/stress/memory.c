@@ -143,6 +143,14 @@ void page_word_put(void)
 	pthread_mutex_unlock(&memory_lock);
 }
 
+void page_copy(uint64_t page, uint64_t *words)
+{
+	pthread_mutex_lock(&memory_lock);
+	for (unsigned i = 0; i < 512; i++)
+		words[i] = frames[frame_of_page[page]].word[i];
+	pthread_mutex_unlock(&memory_lock);
+}
+
 /* Context: nobody can reach the page. @spare: an unused frame, then the one that was left. */
 static void migrate(uint64_t page, uint32_t *spare)
 {
@@ -224,15 +232,28 @@ static enum vmmu_error change(unsigned slot, int64_t base)
 	return error;
 }
 
-/* The first slot holds the guest's own tables: it stays. */
+/* It logs for a moment. */
+static void log_shortly(unsigned slot)
+{
+	struct vmmu_slot_part part = {.id = (uint16_t)slot};
+
+	if (vmmu_slot_set_flags(vm, 0, (uint16_t)slot, VMMU_SLOT_LOG) != VMMU_OK ||
+	    vmmu_dirty_log(vm, &part, NULL, NULL) != VMMU_OK ||
+	    vmmu_slot_set_flags(vm, 0, (uint16_t)slot, 0) != VMMU_OK)
+		violation("slot %u cannot log", slot);
+}
+
+/* The first slot holds the guest's own tables. */
 void *slot_thread(void *unused)
 {
 	roll_seed(99);
 	while (!stop) {
-		unsigned slot = 1 + (unsigned)roll(SLOTS - 1);
+		unsigned slot = LASTING_SLOTS + (unsigned)roll(SLOTS - LASTING_SLOTS);
 		bool is_there = slot_base[slot][0] >= 0;
 
-		if (is_there && roll(2))
+		if (is_there && roll(4) == 0)
+			log_shortly(slot);
+		else if (is_there && roll(2))
 			(void)change(slot, -1);
 		else
 			(void)change(slot, BASE_OF(slot) + (int64_t)roll(8));
@@ -343,6 +364,7 @@ void *audit_thread(void *unused)
 				    NULL);
 		(void)!vmmu_slot_find(vm, 0, gfn, &config);
 		vmmu_stats_read(vm, values);
+		device_write();
 		counts.audits++;
 		usleep((useconds_t)roll(2000));
 	}

@@ -19,6 +19,7 @@
 #define VCPUS 4u
 #define SLOTS 4u
 #define SLOT_PAGES 64u
+#define LASTING_SLOTS 2u
 #define PAGES (SLOTS * SLOT_PAGES)
 #define FRAMES (PAGES + 16u)
 #define FIRST_PFN UINT64_C(0x100000)
@@ -40,7 +41,7 @@ extern _Atomic bool stop;
 
 struct counts {
 	_Atomic uint64_t accesses, faults, devices, table_writes, invalidations, slot_changes, zaps,
-		audits, unsure, violations, pages;
+		audits, unsure, violations, pages, looks, copied;
 };
 extern struct counts counts;
 
@@ -60,6 +61,7 @@ void guest_make(void);
 /* Where a page's word is now, held still until put. */
 _Atomic uint64_t *page_word_get(uint64_t page, unsigned index);
 void page_word_put(void);
+void page_copy(uint64_t page, uint64_t *words);
 
 /* Slots as they may be right now; a change counts up at its begin and at its end. */
 struct slot_view {
@@ -75,6 +77,18 @@ void *host_thread(void *number);
 void *slot_thread(void *unused);
 void *audit_thread(void *unused);
 void report_finding(void *context, const struct vmmu_finding *finding);
+
+/* ---- migrate.c ---- */
+
+/* Around a store of the host's to a page of the first slots, until the library was told. */
+void host_store_begin(uint64_t page);
+void host_store_end(uint64_t page);
+/* A device writes a word of its own. */
+void device_write(void);
+/* Copies one slot. */
+void *migrate_thread(void *slot);
+/* All other threads have ended: the copy has to be complete. */
+void migrate_check(void);
 
 /* ---- cpu.c ---- */
 

@@ -2,7 +2,8 @@
 /*
  * Threads under ThreadSanitizer, both engines: vCPUs write frames; one thread adds, checks that
  * nothing passes, and removes; one has clients come and go; one deletes and recreates a slot with
- * tracked frames. A vCPU is a thread that walks the tables as the hardware would.
+ * tracked frames; one copies the guest's memory as the dirty log tells him to. A vCPU is a thread
+ * that walks the tables as the hardware would.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -29,6 +30,7 @@
 #define PT_OTHER 60u
 #define WRITTEN 48u /* frames that vCPUs write */
 #define ROUNDS 400u
+#define MARKS UINT64_C(0x60) /* accessed, dirty */
 #define ARENA_PAGES 16384u
 #define GUEST_PFN 64u  /* arena pages behind slot 0 */
 #define OTHER_PFN 256u /* behind slot 1 */
@@ -56,6 +58,8 @@ struct world {
 	vmmu_tracker_id_t shared;
 	/* writes that CPUs did by themselves; writes told to the checker */
 	_Atomic uint64_t passed[FRAMES], told[FRAMES];
+	/* emulated writes: stored next, and the library was told */
+	_Atomic uint64_t stores[FRAMES], stores_told[FRAMES];
 	_Atomic uint64_t ends, wrong;
 	atomic_bool stop;
 };
@@ -152,12 +156,18 @@ static bool walk(struct world *w, uint64_t root, uint64_t address, uint64_t *hos
 
 	for (unsigned level = 4; level; level--) {
 		unsigned shift = 12 + 9 * (level - 1);
-		uint64_t e = atomic_load(word(w, table + 8 * (address >> shift & 511)));
+		_Atomic uint64_t *entry = word(w, table + 8 * (address >> shift & 511));
+		uint64_t e = atomic_load(entry);
+		bool leaf;
 
-		if ((e & 3) != 3)
-			return false;
+		do {
+			if ((e & 3) != 3)
+				return false;
+			leaf = level == 1 || (level <= 3 && (e & 0x80));
+		} while (leaf && (e & MARKS) != MARKS &&
+			 !atomic_compare_exchange_strong(entry, &e, e | MARKS));
 		table = e & UINT64_C(0xffffffffff000);
-		if (level == 1 || (level <= 3 && (e & 0x80))) {
+		if (leaf) {
 			uint64_t inside = (UINT64_C(1) << shift) - 1;
 
 			*host = (table & ~inside) | (address & inside);
@@ -216,10 +226,14 @@ static void write_frame(struct cpu *cpu, uint64_t address)
 		switch (fault(cpu, address)) {
 		case VMMU_OUTCOME_TRACKED:
 			/* The instruction, emulated. */
-			if (address >> 12 < FRAMES)
+			if (address >> 12 < FRAMES) {
+				atomic_fetch_add(&w->stores[address >> 12], 1);
 				atomic_fetch_add(word(w, GUEST_PFN * VMMU_PAGE_BYTES + address), 1);
+			}
 			if (vmmu_guest_written(w->vm, 0, (vmmu_gpa_t){address}, 8) != VMMU_OK)
 				atomic_fetch_add(&w->wrong, 1);
+			if (address >> 12 < FRAMES)
+				atomic_fetch_add(&w->stores_told[address >> 12], 1);
 			cpu->emulated++;
 			return;
 		case VMMU_OUTCOME_MMIO:
@@ -409,6 +423,68 @@ static void *run_visitors(void *context)
 	return NULL;
 }
 
+/* ---- a copy of the guest's memory ---- */
+
+struct copy {
+	uint64_t sum[WRITTEN]; /* counters only ever grow */
+	bool unsure[WRITTEN];  /* stored, and not told yet */
+};
+
+static struct copy content_of_all(struct world *w)
+{
+	struct copy c;
+
+	for (unsigned n = 0; n < WRITTEN; n++) {
+		uint64_t done = atomic_load(&w->stores_told[n]);
+
+		c.sum[n] = content(w, n);
+		c.unsure[n] = atomic_load(&w->stores[n]) != done;
+	}
+	return c;
+}
+
+static void begin_to_log(struct world *w, struct copy *copy)
+{
+	if (vmmu_slot_set_flags(w->vm, 0, 0, VMMU_SLOT_LOG) != VMMU_OK)
+		atomic_fetch_add(&w->wrong, 1);
+	*copy = content_of_all(w);
+}
+
+/* What was there when the look began is told by it, or was told and copied before. */
+static void look(struct world *w, struct copy *copy)
+{
+	struct vmmu_slot_part part = {.count = WRITTEN};
+	struct copy before = content_of_all(w);
+	uint64_t told = 0;
+
+	if (vmmu_dirty_log(w->vm, &part, &told, NULL) != VMMU_OK)
+		atomic_fetch_add(&w->wrong, 1);
+	for (unsigned n = 0; n < WRITTEN; n++) {
+		if (told >> n & 1)
+			copy->sum[n] = content(w, n);
+		else if (!before.unsure[n] && copy->sum[n] < before.sum[n])
+			atomic_fetch_add(&w->wrong, 1);
+	}
+}
+
+static void *run_migrator(void *context)
+{
+	struct world *w = context;
+	struct copy copy;
+
+	begin_to_log(w, &copy);
+	for (unsigned i = 1; i < ROUNDS / 4; i++) {
+		look(w, &copy);
+		if (i % 16 == 0) {
+			if (vmmu_slot_set_flags(w->vm, 0, 0, 0) != VMMU_OK)
+				atomic_fetch_add(&w->wrong, 1);
+			begin_to_log(w, &copy);
+		}
+		sched_yield();
+	}
+	return NULL;
+}
+
 static struct vmmu_slot_config other_slot(void)
 {
 	return (struct vmmu_slot_config){.id = 1,
@@ -523,16 +599,17 @@ static void finding(void *context, const struct vmmu_finding *f)
 
 static void live(bool shadow)
 {
-	static void *(*const others[])(void *) = {run_checker, run_visitors, run_slots};
+	static void *(*const others[])(void *) = {run_checker, run_visitors, run_slots,
+						  run_migrator};
 	struct world *w = world_new(shadow);
-	pthread_t cpu[VCPUS], other[3];
+	pthread_t cpu[VCPUS], other[4];
 	uint64_t direct = 0, emulated = 0;
 
 	for (unsigned i = 0; i < VCPUS; i++)
 		assert_int_equal(pthread_create(&cpu[i], NULL, run_cpu, &w->cpu[i]), 0);
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(pthread_create(&other[i], NULL, others[i], w), 0);
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < 4; i++)
 		pthread_join(other[i], NULL);
 	atomic_store(&w->stop, true);
 	for (unsigned i = 0; i < VCPUS; i++) {
