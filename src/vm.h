@@ -99,9 +99,10 @@ struct vmmu_vm {
 	vmmu_atomic_t flush_stamp;            /* flushes that have become due; see debt.c */
 	vmmu_atomic_t stats[VMMU_STAT_COUNT]; /* of threads that are no vCPU */
 	vmmu_atomic_t slots_total[VMMU_SPACES_MAX], frames_total[VMMU_SPACES_MAX];
-	vmmu_atomic_t logging;  /* slots that log writes */
-	vmmu_atomic_t tracked;  /* frames of which some access must come out */
-	vmmu_atomic_t tracking; /* struct vmmu_tracking *, 0 before the first client */
+	vmmu_atomic_t logging;    /* slots that log writes */
+	vmmu_atomic_t log_begins; /* 1: a slot begins to log, and its huge leaves are being split */
+	vmmu_atomic_t tracked;    /* frames of which some access must come out */
+	vmmu_atomic_t tracking;   /* struct vmmu_tracking *, 0 before the first client */
 
 	/* locks */
 	vmmu_atomic_t slots_lock; /* give-way lock: slot changes */
@@ -116,7 +117,6 @@ struct vmmu_vm {
 			     * one more while anything is tracked. 0: faults need not ask */
 	struct vmmu_frames frames[VMMU_SPACES_MAX];
 	struct vmmu_framemap logs[VMMU_SPACES_MAX]; /* slot/dirty.h */
-	vmmu_atomic_t log_begins; /* a slot is about to log: its huge leaves are being split */
 	struct vmmu_shades shades;
 	struct vmmu_page_log *frame_pages; /* mmu lock, exclusive */
 	struct vmmu_sp *roots;             /* mmu lock, exclusive: valid and invalid */

@@ -161,16 +161,23 @@ static void check_value(struct sim_vm *sim, unsigned vcpu, uint64_t gpa, uint64_
 			      (unsigned long long)expected);
 }
 
+/* Values of written_frame. */
+enum { NOT_WRITTEN, WRITTEN, WRITTEN_MEANWHILE };
+
+void sim_vm_wrote(struct sim_vm *sim, uint64_t pfn)
+{
+	uint8_t *written = sim_vm_frame(sim, sim->written_frame, pfn);
+
+	if (written)
+		*written = sim->harvesting ? WRITTEN_MEANWHILE : WRITTEN;
+}
+
 /* The translation held: move the data. */
 static void transfer(struct sim_vm *sim, unsigned vcpu, uint64_t gpa, enum sim_access_kind kind,
 		     sim_hpa_t hpa, uint64_t *value)
 {
 	if (kind == SIM_WRITE || kind == SIM_TABLE_WRITE) {
-		uint8_t *written =
-			sim_vm_frame(sim, sim->written_frame, hpa.bytes >> VMMU_PAGE_SHIFT);
-
-		if (written)
-			*written = 1;
+		sim_vm_wrote(sim, hpa.bytes >> VMMU_PAGE_SHIFT);
 		sim_ram_write(sim->machine, hpa, *value);
 		if (!oracle_store(sim->oracle, sim->space[vcpu], (sim_gpa_t){gpa}, *value))
 			sim_violation(sim->machine,
@@ -396,10 +403,16 @@ void sim_vm_harvest_dirty(struct sim_vm *sim)
 {
 	struct vmmu_gfn_range all = {{0}, {UINT64_MAX}};
 
+	sim->harvesting = true;
 	for (unsigned space = 0; space < sim->options.vm.spaces; space++)
 		if (vmmu_harvest_dirty(sim->vm, space, all, NULL, NULL) != VMMU_OK)
 			sim_violation(sim->machine, "dirty pages cannot be harvested");
+	sim->harvesting = false;
 	for (uint64_t i = 0; i < sim->options.machine.frame_count; i++) {
+		if (sim->written_frame[i] == WRITTEN_MEANWHILE) {
+			sim->written_frame[i] = WRITTEN;
+			continue;
+		}
 		if (sim->written_frame[i] && !sim->dirty_frame[i])
 			sim_violation(sim->machine, "frame %llu was written, and nobody was told",
 				      (unsigned long long)i);

@@ -54,6 +54,7 @@ struct sim_vm {
 	uint64_t locks_held;
 	/* one byte a host frame of RAM: told dirty by the library, written by a CPU */
 	uint8_t *dirty_frame, *written_frame;
+	bool harvesting; /* what is written now may be told by this harvest, or later */
 	uint64_t traces;
 	unsigned last_outcome;
 };
@@ -108,6 +109,9 @@ bool sim_vm_collapse(struct sim_vm *sim, uint64_t page);
 
 /* The frame's byte in one of the two arrays; NULL outside of RAM. */
 uint8_t *sim_vm_frame(const struct sim_vm *sim, uint8_t *array, uint64_t pfn);
+
+/* A CPU has written to the frame. */
+void sim_vm_wrote(struct sim_vm *sim, uint64_t pfn);
 
 /* Whole audit; findings become violations. Return: number of findings. */
 uint64_t sim_vm_audit(struct sim_vm *sim);

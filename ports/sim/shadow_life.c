@@ -33,7 +33,7 @@ enum vmmu_error shadow_slot_create(struct shadow_vm *svm, unsigned id,
 {
 	struct vmmu_slot_config config = {
 		.id = (uint16_t)id,
-		.flags = slot->is_readonly ? VMMU_SLOT_READONLY : 0,
+		.flags = slot->flags | (slot->is_readonly ? VMMU_SLOT_READONLY : 0),
 		.base = {slot->gfn},
 		.count = slot->count,
 		.host_base = slot->host << VMMU_PAGE_SHIFT,

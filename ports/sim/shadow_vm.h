@@ -34,6 +34,7 @@ struct shadow_options {
 struct shadow_slot {
 	bool is_used, is_readonly;
 	uint64_t gfn, count, host; /* host: page index */
+	uint32_t flags;            /* besides VMMU_SLOT_READONLY */
 };
 
 /* What came of accesses and faults. */

@@ -358,13 +358,13 @@ static enum vmmu_error change_flags(struct vmmu_vm *vm, const struct vmmu_slot *
 		error = vmmu_log_prepare(vm, old.space, range_of(&old));
 	if (error != VMMU_OK)
 		return error;
-	atomic_put(&vm->log_begins, only_logs);
+	atomic_put(&vm->log_begins, begins);
 	error = replace(vm, slot, &changed, only_logs, task);
 	if (error != VMMU_OK ? begins : (old.flags & ~flags & VMMU_SLOT_LOG) != 0)
 		vmmu_log_end(vm);
 	else if (error == VMMU_OK && begins)
 		vmmu_log_begin(vm, old.space, range_of(&old));
-	atomic_put(&vm->log_begins, false);
+	atomic_put(&vm->log_begins, 0);
 	return error;
 }
 

@@ -71,13 +71,17 @@ static bool withdrawn_meets(const struct vmmu_withdrawn *w, uint64_t start, uint
 	return w->active && start < w->end && w->start < end;
 }
 
-/* A slot that begins to log has huge leaves until they are split, after it was published. */
-static bool may_be_huge(const struct vmmu_vm *vm, const struct vmmu_slot *slot,
-			const struct vmmu_iter *at)
+static bool is_too_large(const struct vmmu_vm *vm, const struct vmmu_slot *slot,
+			 const struct vmmu_iter *at)
 {
-	if (at->level == VMMU_LEVEL_4K || vmmu_slot_level(slot, at->gfn, at->level) == at->level)
+	if (at->level == VMMU_LEVEL_4K)
+		return false;
+	if (at->level > vm->config.max_leaf)
 		return true;
-	return (slot->flags & VMMU_SLOT_LOG) && atomic_get(&vm->log_begins);
+	/* Huge leaves of a slot that begins to log are split one by one. */
+	if ((slot->flags & VMMU_SLOT_LOG) && atomic_get(&vm->log_begins))
+		return false;
+	return vmmu_slot_level(slot, at->gfn, at->level) < at->level;
 }
 
 void vmmu_audit_leaf(struct vmmu_auditor *a, unsigned space, const struct vmmu_iter *at)
@@ -97,7 +101,7 @@ void vmmu_audit_leaf(struct vmmu_auditor *a, unsigned space, const struct vmmu_i
 		vmmu_audit_entry(a, 1, "a leaf maps frames that no single slot holds", at);
 		return;
 	}
-	if (at->level > vm->config.max_leaf || !may_be_huge(vm, slot, at))
+	if (is_too_large(vm, slot, at))
 		vmmu_audit_entry(a, 1, "a leaf is larger than slot or configuration allow", at);
 	if (spte_access(&vm->fmt, at->old) & VMMU_ACCESS_WRITE & ~vmmu_slot_access(slot))
 		vmmu_audit_entry(a, 1, "a leaf grants more than its slot", at);

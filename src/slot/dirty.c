@@ -25,14 +25,29 @@ static vmmu_atomic_t *cell_of(const struct vmmu_vm *vm, unsigned space, uint64_t
 								gfn / CELL_FRAMES);
 }
 
+/* First frame of the first cell from there on that may have been made; beyond @end: none. */
+static uint64_t next_cell(const struct vmmu_vm *vm, unsigned space, uint64_t gfn, uint64_t end)
+{
+	uint64_t last = (end - 1) / CELL_FRAMES + 1;
+
+	return vmmu_framemap_next(&vm->logs[space], gfn / CELL_FRAMES, last) * CELL_FRAMES;
+}
+
 void vmmu_dirty_set(const struct vmmu_vm *vm, unsigned space, struct vmmu_gfn_range range)
 {
 	for (uint64_t n = first_cell(range); n < range.end.n; n += CELL_FRAMES) {
 		vmmu_atomic_t *cell = cell_of(vm, space, n);
-		uint64_t bits = bits_of(n, range);
+		uint64_t bits;
 
+		if (!cell) { /* ranges may reach over most of the address space */
+			n = next_cell(vm, space, n, range.end.n);
+			cell = n < range.end.n ? cell_of(vm, space, n) : NULL;
+		}
+		if (!cell)
+			return;
+		bits = bits_of(n, range);
 		/* Most writes are to frames that were written before. */
-		if (cell && (atomic_get_ordered(cell) & bits) != bits)
+		if ((atomic_get_ordered(cell) & bits) != bits)
 			(void)atomic_set(cell, bits);
 	}
 }

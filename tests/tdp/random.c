@@ -101,14 +101,26 @@ static void step_create(struct life *l)
 	static const uint64_t counts[] = {1, 3, 100, 512, 513, 1024, 1500, 1500};
 	uint64_t gfn = some_gfn(l), count = counts[roll(l, 8)];
 	uint64_t host = roll(l, HOST_PAGES - 1500);
+	struct vmmu_slot_config config = {0};
 
 	if (roll(l, 2)) { /* congruent and aligned: huge leaves are possible */
 		gfn &= ~UINT64_C(511);
 		host &= ~UINT64_C(511);
 	}
-	l->result.slot_changes +=
-		sim_slot_create(l->sim, (unsigned)roll(l, 2), (uint16_t)roll(l, SLOTS), gfn, count,
-				host, roll(l, 5) ? 0 : VMMU_SLOT_READONLY) == VMMU_OK;
+	config.base.n = gfn;
+	config.count = count;
+	if (!roll(l, 5))
+		config.flags = VMMU_SLOT_READONLY;
+	config.id = (uint16_t)roll(l, SLOTS);
+	config.space = (uint16_t)roll(l, 2);
+	if (l->with && l->with->slot_flags)
+		config.flags |= l->with->slot_flags(l->companion);
+	if (sim_slot_create(l->sim, config.space, config.id, gfn, count, host, config.flags) !=
+	    VMMU_OK)
+		return;
+	l->result.slot_changes++;
+	if (l->with && l->with->slot_made)
+		l->with->slot_made(l->companion, &config);
 }
 
 static void step_delete(struct life *l, unsigned space, uint16_t id)

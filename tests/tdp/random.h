@@ -5,10 +5,13 @@
 
 #include "port.h"
 
-/* Somebody who lives along, and may be NULL. Called between steps, but for the slot's end. */
+/* Somebody who lives along, and may be NULL. Called between steps, but for what slots do. */
 struct random_companion {
 	void *(*start)(struct sim_vm *sim);
 	void (*step)(void *companion, uint64_t gfn);
+	/* May be NULL: flags of a slot to come, besides READONLY; then it is there. */
+	uint32_t (*slot_flags)(void *companion);
+	void (*slot_made)(void *companion, const struct vmmu_slot_config *config);
 	void (*slot_ends)(void *companion, unsigned space, uint16_t id);
 	void (*slot_ended)(void *companion, enum vmmu_error error);
 	void (*check)(void *companion);
