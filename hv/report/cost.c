@@ -37,6 +37,8 @@ uint64_t cost_quantile(const struct cost *cost, unsigned permille)
 	uint64_t seen = 0;
 	uint64_t value = 0;
 
+	if (target == 0)
+		return 0;
 	for (unsigned i = 0; i < COST_BUCKETS; i++) {
 		seen += cost->count[i];
 		value = bucket_value(i);
