@@ -148,6 +148,8 @@ static void local_apic_write(struct vcpu *vcpu, uint32_t offset, uint32_t value)
 		vcpu->lint1 = value;
 		return;
 	}
+	if (offset == APIC_EOI)
+		vcpu->eois++;
 	if (offset == APIC_ID && vcpu->many)
 		return; /* other CPUs send NMIs there */
 	if (offset == APIC_LOGICAL_ID)

@@ -84,8 +84,9 @@ void svm_nmi_deliver(struct vcpu *vcpu)
  * It goes back as a virtual interrupt, which QEMU delivers exactly once; an injected event of
  * that type it may deliver twice. Should one be pending already, both ways are needed.
  */
-static void interrupt_requeue(struct vmcb_control *control, unsigned vector)
+void svm_interrupt_requeue(struct vcpu *vcpu, unsigned vector)
 {
+	struct vmcb_control *control = &vcpu->vmcb.control;
 	uint64_t word = V_IRQ_PENDING | V_IGNORE_TPR | (uint64_t)vector << V_VECTOR_SHIFT;
 
 	if ((control->virtual_interrupt & V_IRQ_PENDING) != 0 &&
@@ -115,7 +116,7 @@ void svm_event_requeue(struct vcpu *vcpu)
 	control->exit_event = 0;
 	switch (event_type(event)) {
 	case EVENT_INTR:
-		interrupt_requeue(control, EVENT_VECTOR(event));
+		svm_interrupt_requeue(vcpu, EVENT_VECTOR(event));
 		break;
 	case EVENT_NMI:
 		control->event = EVENT_VALID | EVENT_NMI << 8 | VECTOR_NMI;

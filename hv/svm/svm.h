@@ -36,6 +36,9 @@ void svm_inject_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t code);
 void svm_nmi_queue(struct vcpu *vcpu);
 void svm_nmi_deliver(struct vcpu *vcpu);
 
+/* A vector that the local APIC has handed out already goes to the guest. */
+void svm_interrupt_requeue(struct vcpu *vcpu, unsigned vector);
+
 /* An event whose delivery was interrupted by this exit is delivered again. */
 void svm_event_requeue(struct vcpu *vcpu);
 

@@ -184,6 +184,9 @@ struct vcpu {
 	uint64_t watch_digest; /* of all registers */
 	uint64_t watch_exits;
 	uint32_t watch_same;
+	uint32_t watch_vector; /* in service then */
+	uint64_t watch_eois;   /* ends of interrupts until then */
+	uint64_t eois;
 
 	/* Registers that the guest sees instead of the real ones. */
 	uint64_t tsc_adjust;

@@ -9,6 +9,7 @@
 #include "../guest/access.h"
 #include "../guest/device.h"
 #include "../guest/guest.h"
+#include "../platform/apic.h"
 #include "../platform/platform.h"
 #include "smp.h"
 
@@ -29,6 +30,40 @@ static uint64_t registers_digest(const struct vcpu *vcpu)
 	return digest;
 }
 
+/* The highest vector that the local APIC has handed out and waits for the end of; 0: none. */
+static unsigned vector_in_service(void)
+{
+	for (unsigned word = 8; word-- != 0;) {
+		uint32_t bits = apic_read(APIC_IN_SERVICE + 16 * word);
+
+		if (bits != 0)
+			return 32 * word + 31 - (unsigned)__builtin_clz(bits);
+	}
+	return 0;
+}
+
+/*
+ * QEMU's threads change a CPU's word of pending interrupts with no lock, and a virtual interrupt
+ * may get lost in it. It was taken from the local APIC, which waits for its end and hands out
+ * nothing more of that priority: the guest's CPU sleeps for ever. Interrupts on, nothing pending,
+ * and not one end of an interrupt between two looks: it comes again.
+ */
+static void look_for_lost_interrupt(struct vcpu *vcpu)
+{
+	const struct vmcb_control *control = &vcpu->vmcb.control;
+	unsigned vector = vector_in_service();
+	bool waits = (control->event & EVENT_VALID) != 0 ||
+		     (control->virtual_interrupt & V_IRQ_PENDING) != 0;
+
+	if (vector != 0 && vector == vcpu->watch_vector && vcpu->eois == vcpu->watch_eois &&
+	    !waits && (vcpu->vmcb.save.rflags & RFLAGS_IF) != 0) {
+		svm_halt_end(vcpu);
+		svm_interrupt_requeue(vcpu, vector);
+	}
+	vcpu->watch_vector = vector;
+	vcpu->watch_eois = vcpu->eois;
+}
+
 /* Interrupts off, all registers the same, and no exit but the looks themselves. */
 void watch_registers(struct vcpu *vcpu)
 {
@@ -38,9 +73,11 @@ void watch_registers(struct vcpu *vcpu)
 
 	if ((vcpu->vmcb.save.rflags & RFLAGS_IF) != 0)
 		looks = 0;
-	/* See exit_soft_interrupt(). */
-	if (vcpu->many)
+	if (vcpu->many) {
+		look_for_lost_interrupt(vcpu);
+		/* See exit_soft_interrupt(). */
 		vcpu->vmcb.control.intercept_3 |= INTERCEPT_SOFT_INTERRUPT;
+	}
 	vcpu->watch_digest = digest;
 	vcpu->watch_exits = vcpu->exits;
 	__atomic_store_n(&vcpu->watch_same, looks, __ATOMIC_RELAXED);
