@@ -39,7 +39,8 @@ enum vmmu_error vmmu_log_prepare(struct vmmu_vm *vm, unsigned space, struct vmmu
 	if (!made)
 		return VMMU_ENOMEM;
 	/* From an earlier life. */
-	(void)vmmu_dirty_take(vm, space, range, NULL);
+	if (!VMMU_MUTANT(LOG_OLD_BITS))
+		(void)vmmu_dirty_take(vm, space, range, NULL);
 	(void)atomic_plus(&vm->logging, 1);
 	return VMMU_OK;
 }
@@ -77,7 +78,8 @@ void vmmu_log_begin(struct vmmu_vm *vm, unsigned space, struct vmmu_gfn_range ra
 		vmmu_split_huge(&task, range);
 	/* CPUs may still write by way of huge leaves that are split now. */
 	collect(&task, range, true);
-	(void)vmmu_dirty_take(vm, space, range, NULL);
+	if (!VMMU_MUTANT(LOG_OLD_BITS))
+		(void)vmmu_dirty_take(vm, space, range, NULL);
 	vmmu_cache_drain(vm, &cache);
 	vmmu_table_collect(vm);
 }

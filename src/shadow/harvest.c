@@ -31,6 +31,8 @@ static bool clean_key(struct vmmu_task *task, struct vmmu_framemap *map, uint64_
 			continue;
 		vmmu_shade_clean(task, link_shade(at), link_index(at));
 		found = true;
+		if (VMMU_MUTANT(LOG_FIRST_LEAF))
+			break;
 	}
 	return found;
 }

@@ -89,7 +89,8 @@ bool vmmu_guest_update(struct vmmu_task *task, unsigned space, const struct vmmu
 	landed = u->bytes == 8 ? atomic_guest_cas8(frame, u->old, u->value)
 			       : atomic_guest_cas4(frame, (uint32_t)u->old, (uint32_t)u->value);
 	/* Afterwards: told before, it could be asked for, and the page copied, too early. */
-	if (landed && vm_hears_dirty(task->vm) && !VMMU_MUTANT(LOG_EARLY))
+	if (landed && vm_hears_dirty(task->vm) && !VMMU_MUTANT(LOG_EARLY) &&
+	    !VMMU_MUTANT(LOG_MARKS))
 		vmmu_dirty_told(task->vm, space, (struct vmmu_gfn_range){gfn, {gfn.n + 1}},
 				page.pfn);
 	return landed;

@@ -144,7 +144,8 @@ static uint64_t clean_some(struct vmmu_task *task, struct vmmu_harvest *h, uint6
 
 		stop = next + FRAMES_PER_STEP < end ? next + FRAMES_PER_STEP : end;
 		for (struct vmmu_sp *r = task->vm->roots; r; r = r->root_next)
-			if (r->role.space == task->space)
+			if (r->role.space == task->space &&
+			    (root_is_valid(r) || !VMMU_MUTANT(LOG_VALID_ONLY)))
 				clean_root(task, r, h, (struct vmmu_gfn_range){{next}, {stop}});
 		start = stop;
 		if (vmmu_section_wants_pause(task, true))

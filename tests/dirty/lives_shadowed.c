@@ -481,6 +481,8 @@ static struct life *life_new(uint64_t seed, unsigned variant)
 	l->flush = l->svm->port.tlb_flush;
 	l->svm->port.tlb_flush = flush;
 	l->svm->port.tables_written = tables_written;
+	if (variant >= 2)
+		l->svm->port.page_dirty = NULL;
 	the_life = l;
 	return l;
 }

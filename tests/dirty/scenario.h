@@ -38,7 +38,7 @@
 	X(a_fault_under_way_meets_a_slot_that_begins_to_log)                                       \
 	X(a_write_between_snapshot_and_flush_is_told)                                              \
 	X(a_right_that_a_look_took_is_flushed_for_others_too)                                      \
-	X(an_audit_finds_nothing_while_logging_begins)                                             \
+	X(tables_are_right_while_logging_begins)                                                   \
 	X(a_harvest_meets_a_slot_that_begins_to_log)                                               \
 	X(a_look_that_others_interrupt_loses_nothing)                                              \
 	X(writes_in_leaves_that_went_before_the_look_are_told)                                     \

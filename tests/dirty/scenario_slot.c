@@ -76,6 +76,20 @@ void small_leaves_stay_when_logging_begins(void **state)
 	}
 }
 
+/* A CPU that goes on with a huge translation would set one flag for all that it writes there. */
+static void no_cpu_is_huge(struct lab *lab, uint64_t gfn)
+{
+	for (unsigned vcpu = 0; vcpu < lab->options.vcpus && lab->sim; vcpu++) {
+		struct sim_result r;
+
+		lab_enter(lab, vcpu);
+		r = sim_cpu_access(sim_machine_cpu(lab->machine, vcpu),
+				   (sim_gpa_t){gfn << VMMU_PAGE_SHIFT}, SIM_READ);
+		assert_int_equal(r.outcome, SIM_OK);
+		assert_int_equal(r.level, SIM_LEVEL_4K);
+	}
+}
+
 static void begin_on_huge(enum lab_engine engine, enum sim_level level, bool written)
 {
 	struct lab *lab = huge_lab(engine, level);
@@ -87,9 +101,12 @@ static void begin_on_huge(enum lab_engine engine, enum sim_level level, bool wri
 	lab_read(lab, 1, BASE + far);
 	assert_int_equal(
 		lab_stat(lab, level == SIM_LEVEL_1G ? VMMU_STAT_PAGES_1G : VMMU_STAT_PAGES_2M), 1);
+	lab_enter(lab, 0);
+	lab_leave(lab, 1);
 	lab_flags(lab, 0, LOG);
 	lab_check(lab);
 	assert_int_equal(huge_leaves(lab), 0);
+	no_cpu_is_huge(lab, BASE + 5);
 	if (lab->sim) {
 		lab_read_quietly(lab, 0, BASE + 5);
 		lab_read_quietly(lab, 0, BASE + 300);
