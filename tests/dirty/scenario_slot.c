@@ -2,6 +2,8 @@
 /* When logging begins and ends, what slots do meanwhile, and the rules. */
 #include "scenario.h"
 
+#include <string.h>
+
 #include "vm.h"
 
 #define BASE LAB_BASE
@@ -420,5 +422,43 @@ void logging_begins_whatever_allocation_fails(void **state)
 				      (int)engine, (int)level, (unsigned long long)alone,
 				      (unsigned long long)lasting);
 			assert_true(alone > 0 && lasting > 0);
+		}
+}
+
+/* ---- I1 ---- */
+
+static void note(void *context, const struct vmmu_finding *finding)
+{
+	unsigned *found = context;
+
+	assert_int_equal(finding->invariant, 1);
+	assert_non_null(strstr(finding->text, "larger than slot or configuration allow"));
+	assert_true(finding->gfn.n == BASE || finding->gfn.n == BASE + 512);
+	++*found;
+}
+
+/* Broken from the inside: the slot says that it logs, and nobody has split anything. */
+void a_huge_leaf_in_a_slot_that_logs_is_a_finding(void **state)
+{
+	(void)state;
+	for (LAB_ENGINES(engine))
+		for (enum sim_level level = SIM_LEVEL_2M; level <= SIM_LEVEL_1G; level++) {
+			struct lab *lab = huge_lab(engine, level);
+			struct vmmu_slot_set *set = vmmu_slots_now(&lab->vm->spaces[0]);
+			struct vmmu_slot *slot;
+			unsigned found = 0;
+
+			lab_write(lab, 0, BASE + 5);
+			lab_read(lab, 1, BASE + 512);
+			lab_check(lab);
+			/* The tables of the guest under shadow paging come first. */
+			slot = &set->chunk[0]->slots[lab->svm ? 1 : 0];
+			assert_int_equal(slot->base.n, BASE);
+			slot->flags |= VMMU_SLOT_LOG;
+			assert_int_equal(vmmu_audit(lab->vm, note, &found), huge_leaves(lab));
+			assert_int_equal(found, huge_leaves(lab));
+			assert_true(found > 0);
+			slot->flags = 0;
+			lab_end(lab);
 		}
 }
