@@ -229,6 +229,8 @@ static inline bool vm_tracks(const struct vmmu_vm *vm)
 /* Does anybody want to know when a leaf loses its dirty flag? */
 static inline bool vm_hears_dirty(const struct vmmu_vm *vm)
 {
+	if (VMMU_MUTANT(LOG_UNWATCHED))
+		return vm->port->page_dirty != NULL;
 	return vm->port->page_dirty || atomic_get(&vm->logging);
 }
 

@@ -168,7 +168,8 @@ void sim_vm_wrote(struct sim_vm *sim, uint64_t pfn)
 {
 	uint8_t *written = sim_vm_frame(sim, sim->written_frame, pfn);
 
-	if (written)
+	/* A port that does not listen cannot be told. */
+	if (written && sim->port.page_dirty)
 		*written = sim->harvesting ? WRITTEN_MEANWHILE : WRITTEN;
 }
 

@@ -248,7 +248,7 @@ bool shadow_race_write(struct shadow_vm *svm, unsigned vcpu, uint64_t gva, uint6
 	    sim_host_query(svm->machine, (sim_hpage_t){page}).pfn.n != r.hpa.bytes >> 12)
 		return false; /* it does not lead there any more */
 	written = shadow_frame_byte(svm, svm->written_frame, r.hpa.bytes >> 12);
-	if (written)
+	if (written && svm->port.page_dirty)
 		*written = 1;
 	sim_ram_write(svm->machine, r.hpa, value);
 	linear_oracle_wrote(svm->oracle, sim_gpa(gpa), 8, old, value);
@@ -326,7 +326,7 @@ static void write_memory(struct ending *e)
 	uint8_t *written =
 		shadow_frame_byte(e->svm, e->svm->written_frame, at.bytes >> VMMU_PAGE_SHIFT);
 
-	if (written)
+	if (written && e->svm->port.page_dirty)
 		*written = 1;
 	sim_ram_write(e->svm->machine, at, merged(old, r->access.gva.bytes, r->bytes, r->value));
 	linear_oracle_wrote(e->svm->oracle, sim_gpa(e->result.gpa), r->bytes,

@@ -48,7 +48,8 @@ enum vmmu_error vmmu_log_prepare(struct vmmu_vm *vm, unsigned space, struct vmmu
 	if (!made)
 		return VMMU_ENOMEM;
 	/* From an earlier life. */
-	(void)vmmu_dirty_take(vm, space, range, NULL);
+	if (!VMMU_MUTANT(LOG_OLD_BITS))
+		(void)vmmu_dirty_take(vm, space, range, NULL);
 	(void)atomic_plus(&vm->logging, 1);
 	return VMMU_OK;
 }
@@ -79,7 +80,7 @@ static void collect(struct vmmu_task *task, struct vmmu_gfn_range range)
  */
 static void forget_until_now(struct vmmu_task *task, struct vmmu_gfn_range range)
 {
-	if (!VMMU_MUTANT(LOG_DISCARDS))
+	if (!VMMU_MUTANT(LOG_DISCARDS) && !VMMU_MUTANT(LOG_OLD_BITS))
 		(void)vmmu_dirty_take(task->vm, task->space, range, NULL);
 	vmmu_section_begin(task);
 	if (!VMMU_MUTANT(LOG_UNFLUSHED))

@@ -349,7 +349,8 @@ static enum vmmu_error change_flags(struct vmmu_vm *vm, const struct vmmu_slot *
 	VMMU_REQUIRES(vmmu_slots_lock)
 {
 	struct vmmu_slot old = *slot, changed = *slot;
-	bool only_logs = (flags ^ old.flags) == VMMU_SLOT_LOG && (flags & VMMU_SLOT_LOG);
+	bool only_logs = (flags ^ old.flags) == VMMU_SLOT_LOG &&
+			 ((flags & VMMU_SLOT_LOG) || VMMU_MUTANT(LOG_ENDS_KEEPING));
 	bool begins = flags & ~(uint32_t)old.flags & VMMU_SLOT_LOG;
 	enum vmmu_error error = VMMU_OK;
 
@@ -359,10 +360,12 @@ static enum vmmu_error change_flags(struct vmmu_vm *vm, const struct vmmu_slot *
 	if (error != VMMU_OK)
 		return error;
 	atomic_put(&vm->log_begins, begins);
+	if (begins && VMMU_MUTANT(LOG_SPLITS_FIRST))
+		vmmu_log_begin(vm, old.space, range_of(&old));
 	error = replace(vm, slot, &changed, only_logs, task);
 	if (error != VMMU_OK ? begins : (old.flags & ~flags & VMMU_SLOT_LOG) != 0)
 		vmmu_log_end(vm);
-	else if (error == VMMU_OK && begins)
+	else if (error == VMMU_OK && begins && !VMMU_MUTANT(LOG_SPLITS_FIRST))
 		vmmu_log_begin(vm, old.space, range_of(&old));
 	atomic_put(&vm->log_begins, 0);
 	return error;

@@ -63,7 +63,15 @@
 	X(LOG_TAKES_FIRST, "a look takes what is logged before the hardware is asked")             \
 	X(LOG_UNFLUSHED, "CPUs keep huge translations when a slot begins to log")                  \
 	X(LOG_DEAF, "what the host wrote is not logged")                                           \
-	X(LOG_WHOLE_CELLS, "a look takes more frames than it was asked for")
+	X(LOG_WHOLE_CELLS, "a look takes more frames than it was asked for")                       \
+	X(LOG_OLD_BITS, "a slot that logs begins with what was logged of its frames before")       \
+	X(LOG_MARKS, "accessed and dirty bits that the library sets are not logged")               \
+	X(LOG_INSTALLS_HUGE, "huge leaves are installed in a slot that logs")                      \
+	X(LOG_VALID_ONLY, "a look forgets roots on their way out")                                 \
+	X(LOG_UNWATCHED, "leaves are not told to the log if the port does not listen")             \
+	X(LOG_SPLITS_FIRST, "huge leaves are split before faults know that the slot logs")         \
+	X(LOG_ENDS_KEEPING, "translations stay when a slot ends to log")                           \
+	X(LOG_FIRST_LEAF, "of several leaves over a frame a look asks only the first")
 
 #define VMMU_SHADOW_MUTANTS(X)                                                                     \
 	X(FORGET_FINDS, "tables that were forgotten all at once are found again")                  \
@@ -140,7 +148,6 @@
 	X(FRAME_UNLOCKED, "what concerns one frame is decided without its lock bit")               \
 	X(MARK_UNPAID, "no flush follows when tables are marked as used")                          \
 	X(LOG_HASTY, "a look does not wait for those who took leaves away")                        \
-	X(LOG_MARKS, "accessed and dirty bits that the library sets are not logged")               \
 	X(LOG_UNSETTLED, "a look tells of writes that CPUs are still about to make")               \
 	X(LOG_DISCARDS, "what CPUs are about to write when a log begins is forgotten")             \
 	X(LOG_DROPS, "what is logged while a look takes is dropped")                               \

@@ -42,6 +42,8 @@ static bool clean_list(struct vmmu_task *task, vmmu_link_t at, uint64_t key, vmm
 		found = true;
 		trace(task, VMMU_TRACE_ENTRY, sp->role.level,
 		      key * vmmu_level_frames(sp->role.level), now, now & ~dirty);
+		if (VMMU_MUTANT(LOG_FIRST_LEAF))
+			break;
 	}
 	return found;
 }

@@ -65,7 +65,9 @@ enum vmmu_level vmmu_slot_level(const struct vmmu_slot *slot, vmmu_gfn_t gfn, en
 {
 	uint64_t shift = slot->base.n - (slot->host_base >> VMMU_PAGE_SHIFT);
 
-	if (slot->flags & (VMMU_SLOT_SMALL | VMMU_SLOT_LOG))
+	if (slot->flags & VMMU_SLOT_SMALL)
+		return VMMU_LEVEL_4K;
+	if ((slot->flags & VMMU_SLOT_LOG) && !VMMU_MUTANT(LOG_INSTALLS_HUGE))
 		return VMMU_LEVEL_4K;
 	for (enum vmmu_level level = max; level > VMMU_LEVEL_4K; level--) {
 		uint64_t frames = vmmu_level_frames(level);

@@ -212,7 +212,8 @@ static uint64_t pass_some(struct vmmu_task *task, struct vmmu_harvest *h, uint64
 			start = end;
 		step.end.n = start;
 		for (struct vmmu_sp *r = task->vm->roots; r; r = r->root_next) {
-			if (r->role.space != task->space)
+			if (r->role.space != task->space ||
+			    (VMMU_MUTANT(LOG_VALID_ONLY) && !root_is_valid(r)))
 				continue;
 			if (pass == PASS_MARK)
 				*any |= mark_used(task, r, step);

@@ -50,6 +50,10 @@ static void take_port(struct lab *lab, struct vmmu_port *port)
 	port->tlb_flush = flush;
 	port->should_yield = should_yield;
 	port->yield = yield;
+	if (lab->options.deaf) {
+		port->page_dirty = NULL;
+		port->trace = NULL;
+	}
 }
 
 /* ---- making ---- */

@@ -51,6 +51,7 @@ struct lab_options {
 	unsigned prefetch;        /* 0: 1, that is none */
 	enum sim_level run_level; /* of host memory; 0: 4K */
 	uint64_t pages;           /* of host memory; 0: 4096 */
+	bool deaf;                /* the port listens neither to dirty pages nor to traces */
 };
 
 struct lab;

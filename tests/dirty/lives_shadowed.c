@@ -173,30 +173,23 @@ static void step_window(struct life *l)
 
 static void some_access(struct life *l)
 {
-	switch (roll(l, 3)) {
-	case 0:
+	uint64_t at = roll(l, 8) << VMMU_PAGE_SHIFT | 8 * roll(l, 4);
+
+	if (!roll(l, 3))
 		step_window(l);
-		break;
-	case 1:
-		access_at(l, roll(l, 8) << VMMU_PAGE_SHIFT | 8 * roll(l, 4), some_kind(l));
-		break;
-	default:
-		access_at(l, FAR + (roll(l, 8) << VMMU_PAGE_SHIFT), some_kind(l));
-		break;
-	}
+	else
+		access_at(l, roll(l, 2) ? at : FAR + at, some_kind(l));
 }
 
 static uint64_t some_entry(struct life *l)
 {
-	uint64_t entry = (DATA + roll(l, DATA_COUNT)) << VMMU_PAGE_SHIFT | LINEAR_PRESENT;
+	static const uint64_t flags[] = {LINEAR_PRESENT, RW, RW, RW};
+	static const uint64_t used[] = {0, LINEAR_ACCESSED, USED, 0};
 
 	if (!roll(l, 6))
 		return 0;
-	if (roll(l, 4))
-		entry |= LINEAR_WRITABLE | LINEAR_USER_PAGE;
-	if (roll(l, 2))
-		entry |= LINEAR_ACCESSED;
-	return roll(l, 3) ? entry : entry | LINEAR_DIRTY;
+	return (DATA + roll(l, DATA_COUNT)) << VMMU_PAGE_SHIFT | flags[roll(l, 4)] |
+	       used[roll(l, 4)];
 }
 
 static void store(struct life *l, uint64_t frame, unsigned index, uint64_t entry)
@@ -463,13 +456,9 @@ static struct life *life_new(uint64_t seed, unsigned variant)
 
 	if (!l)
 		abort();
-	if (variant == 1)
-		options.machine.mode = SIM_CPU_ALWAYS_STALE;
-	if (variant == 3)
-		options.table_quota = 12;
+	options.machine.mode = variant == 1 ? SIM_CPU_ALWAYS_STALE : SIM_CPU_RANDOM;
+	options.table_quota = variant == 3 ? 12 : 0;
 	l->svm = shadow_vm_new(&options, variant == 2 ? 3 : 2);
-	if (!l->svm)
-		abort();
 	l->svm->unprotect_one_in = 8;
 	l->svm->hook_context = l;
 	l->recent = DATA;
@@ -481,6 +470,8 @@ static struct life *life_new(uint64_t seed, unsigned variant)
 	l->flush = l->svm->port.tlb_flush;
 	l->svm->port.tlb_flush = flush;
 	l->svm->port.tables_written = tables_written;
+	if (variant >= 2)
+		l->svm->port.page_dirty = NULL;
 	the_life = l;
 	return l;
 }

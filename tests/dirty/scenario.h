@@ -30,7 +30,8 @@
 	X(a_slot_that_logs_does_not_move)                                                          \
 	X(rules_of_the_log_are_checked)                                                            \
 	X(a_dead_vm_tells_nothing)                                                                 \
-	X(logging_begins_whatever_allocation_fails)
+	X(logging_begins_whatever_allocation_fails)                                                \
+	X(a_huge_leaf_in_a_slot_that_logs_is_a_finding)
 
 /* scenario_race.c: looks against everything else */
 #define SCENARIOS_RACE(X)                                                                          \
@@ -38,11 +39,13 @@
 	X(a_fault_under_way_meets_a_slot_that_begins_to_log)                                       \
 	X(a_write_between_snapshot_and_flush_is_told)                                              \
 	X(a_right_that_a_look_took_is_flushed_for_others_too)                                      \
-	X(an_audit_finds_nothing_while_logging_begins)                                             \
+	X(tables_are_right_while_logging_begins)                                                   \
 	X(a_harvest_meets_a_slot_that_begins_to_log)                                               \
 	X(a_look_that_others_interrupt_loses_nothing)                                              \
-	X(writes_in_leaves_that_went_before_the_look_are_told)                                     \
 	X(a_flush_of_the_look_reaches_cpus_outside_the_guest)
+
+/* scenario_gone.c: what leaves say that go before the look */
+#define SCENARIOS_GONE(X) X(writes_in_leaves_that_went_before_the_look_are_told)
 
 /* scenario_tables.c: the guest's own tables, under shadow paging */
 #define SCENARIOS_TABLES(X)                                                                        \
@@ -52,7 +55,8 @@
 	X(a_leaf_that_the_guest_takes_away_is_told)                                                \
 	X(a_frame_that_becomes_a_table_during_a_look_is_protected)
 
-#define SCENARIOS(X) SCENARIOS_LOG(X) SCENARIOS_SLOT(X) SCENARIOS_RACE(X) SCENARIOS_TABLES(X)
+#define SCENARIOS(X)                                                                               \
+	SCENARIOS_LOG(X) SCENARIOS_SLOT(X) SCENARIOS_RACE(X) SCENARIOS_GONE(X) SCENARIOS_TABLES(X)
 
 #define SCENARIO_DECLARE(name) void name(void **state);
 SCENARIOS(SCENARIO_DECLARE)

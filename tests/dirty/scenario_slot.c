@@ -2,6 +2,8 @@
 /* When logging begins and ends, what slots do meanwhile, and the rules. */
 #include "scenario.h"
 
+#include <string.h>
+
 #include "vm.h"
 
 #define BASE LAB_BASE
@@ -76,6 +78,20 @@ void small_leaves_stay_when_logging_begins(void **state)
 	}
 }
 
+/* A CPU that goes on with a huge translation would set one flag for all that it writes there. */
+static void no_cpu_is_huge(struct lab *lab, uint64_t gfn)
+{
+	for (unsigned vcpu = 0; vcpu < lab->options.vcpus && lab->sim; vcpu++) {
+		struct sim_result r;
+
+		lab_enter(lab, vcpu);
+		r = sim_cpu_access(sim_machine_cpu(lab->machine, vcpu),
+				   (sim_gpa_t){gfn << VMMU_PAGE_SHIFT}, SIM_READ);
+		assert_int_equal(r.outcome, SIM_OK);
+		assert_int_equal(r.level, SIM_LEVEL_4K);
+	}
+}
+
 static void begin_on_huge(enum lab_engine engine, enum sim_level level, bool written)
 {
 	struct lab *lab = huge_lab(engine, level);
@@ -87,9 +103,12 @@ static void begin_on_huge(enum lab_engine engine, enum sim_level level, bool wri
 	lab_read(lab, 1, BASE + far);
 	assert_int_equal(
 		lab_stat(lab, level == SIM_LEVEL_1G ? VMMU_STAT_PAGES_1G : VMMU_STAT_PAGES_2M), 1);
+	lab_enter(lab, 0);
+	lab_leave(lab, 1);
 	lab_flags(lab, 0, LOG);
 	lab_check(lab);
 	assert_int_equal(huge_leaves(lab), 0);
+	no_cpu_is_huge(lab, BASE + 5);
 	if (lab->sim) {
 		lab_read_quietly(lab, 0, BASE + 5);
 		lab_read_quietly(lab, 0, BASE + 300);
@@ -403,5 +422,43 @@ void logging_begins_whatever_allocation_fails(void **state)
 				      (int)engine, (int)level, (unsigned long long)alone,
 				      (unsigned long long)lasting);
 			assert_true(alone > 0 && lasting > 0);
+		}
+}
+
+/* ---- I1 ---- */
+
+static void note(void *context, const struct vmmu_finding *finding)
+{
+	unsigned *found = context;
+
+	assert_int_equal(finding->invariant, 1);
+	assert_non_null(strstr(finding->text, "larger than slot or configuration allow"));
+	assert_true(finding->gfn.n == BASE || finding->gfn.n == BASE + 512);
+	++*found;
+}
+
+/* Broken from the inside: the slot says that it logs, and nobody has split anything. */
+void a_huge_leaf_in_a_slot_that_logs_is_a_finding(void **state)
+{
+	(void)state;
+	for (LAB_ENGINES(engine))
+		for (enum sim_level level = SIM_LEVEL_2M; level <= SIM_LEVEL_1G; level++) {
+			struct lab *lab = huge_lab(engine, level);
+			struct vmmu_slot_set *set = vmmu_slots_now(&lab->vm->spaces[0]);
+			struct vmmu_slot *slot;
+			unsigned found = 0;
+
+			lab_write(lab, 0, BASE + 5);
+			lab_read(lab, 1, BASE + 512);
+			lab_check(lab);
+			/* The tables of the guest under shadow paging come first. */
+			slot = &set->chunk[0]->slots[lab->svm ? 1 : 0];
+			assert_int_equal(slot->base.n, BASE);
+			slot->flags |= VMMU_SLOT_LOG;
+			assert_int_equal(vmmu_audit(lab->vm, note, &found), huge_leaves(lab));
+			assert_int_equal(found, huge_leaves(lab));
+			assert_true(found > 0);
+			slot->flags = 0;
+			lab_end(lab);
 		}
 }
