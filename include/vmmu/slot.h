@@ -65,9 +65,10 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_slot_move(struct vmmu_vm *vm, unsigned spac
 /**
  * vmmu_slot_set_flags() - VMMU_SLOT_READONLY cannot change during a slot's life.
  * When all that changes is that VMMU_SLOT_LOG comes, translations stay: huge leaves are split (or
- * go, where there is no memory for tables; under shadow paging always), and every write that begins
- * after the call has returned is logged. With any other change, and when VMMU_SLOT_LOG goes, all
- * the slot's translations are withdrawn, so that leaves of another size come back by faults.
+ * go, where there is no memory for tables; under shadow paging always), and every write that
+ * begins after the call has returned is logged. They stay, too, when it goes and the slot cannot
+ * have larger leaves without it. With any other change all the slot's translations are withdrawn,
+ * so that leaves of another size come back by faults.
  * Return: VMMU_OK (also if nothing changes); VMMU_ENOENT; VMMU_EINVAL, unknown flag or
  *         READONLY differs; VMMU_ENOMEM, nothing has changed; VMMU_EDEAD.
  */

@@ -344,13 +344,21 @@ enum vmmu_error vmmu_slot_move(struct vmmu_vm *vm, unsigned space, uint16_t id, 
 	return error;
 }
 
+/* Only the log comes or goes, and no leaf becomes larger by it? */
+static bool keeps_translations(const struct vmmu_vm *vm, uint32_t old, uint32_t flags)
+{
+	if ((old ^ flags) != VMMU_SLOT_LOG)
+		return false;
+	return (flags & (VMMU_SLOT_LOG | VMMU_SLOT_SMALL)) ||
+	       vm->config.max_leaf == VMMU_LEVEL_4K || VMMU_MUTANT(LOG_ENDS_KEEPING);
+}
+
 static enum vmmu_error change_flags(struct vmmu_vm *vm, const struct vmmu_slot *slot,
 				    uint32_t flags, struct vmmu_task *task)
 	VMMU_REQUIRES(vmmu_slots_lock)
 {
 	struct vmmu_slot old = *slot, changed = *slot;
-	bool only_logs = (flags ^ old.flags) == VMMU_SLOT_LOG &&
-			 ((flags & VMMU_SLOT_LOG) || VMMU_MUTANT(LOG_ENDS_KEEPING));
+	bool keeps = keeps_translations(vm, old.flags, flags);
 	bool begins = flags & ~(uint32_t)old.flags & VMMU_SLOT_LOG;
 	enum vmmu_error error = VMMU_OK;
 
@@ -362,7 +370,7 @@ static enum vmmu_error change_flags(struct vmmu_vm *vm, const struct vmmu_slot *
 	atomic_put(&vm->log_begins, begins);
 	if (begins && VMMU_MUTANT(LOG_SPLITS_FIRST))
 		vmmu_log_begin(vm, old.space, range_of(&old));
-	error = replace(vm, slot, &changed, only_logs, task);
+	error = replace(vm, slot, &changed, keeps, task);
 	if (error != VMMU_OK ? begins : (old.flags & ~flags & VMMU_SLOT_LOG) != 0)
 		vmmu_log_end(vm);
 	else if (error == VMMU_OK && begins && !VMMU_MUTANT(LOG_SPLITS_FIRST))

@@ -70,7 +70,7 @@ static void clean_small(struct vmmu_run *run, uint64_t *cells, uint64_t key, uin
 	vmmu_spte_t old;
 
 	for (uint64_t i = 0; i < count; i++) {
-		if (cells[i] && clean_list(run->task, frame_list(&cells[i]), key + i, &old)) {
+		if (clean_list(run->task, frame_list(&cells[i]), key + i, &old)) {
 			if (watched)
 				vmmu_run_watch(run, key + i, spte_pfn(old));
 			run->count++;
