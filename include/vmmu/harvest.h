@@ -38,7 +38,9 @@ VMMU_MUST_CHECK enum vmmu_error vmmu_harvest_accessed(struct vmmu_vm *vm, unsign
  * returns: a write that comes later is told by the next call, even if it goes through a
  * translation that existed before. port->page_dirty is told, too. What was recorded in translations
  * withdrawn meanwhile went there only.
- * Of two calls at once for the same frames each tells a part: add up their bitmaps.
+ * Of two calls at once for the same frames each tells a part: add up their bitmaps. What is written
+ * while both run may be told late then: keep them apart, and apart from vmmu_dirty_log(), where it
+ * matters.
  * Without dirty flags the right to write is taken away instead; a fault gives it back.
  * Context: any thread. May call yield. Return: as above.
  */
